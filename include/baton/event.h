@@ -1,0 +1,59 @@
+// Event: what Context::poll_events delivers. Exactly one kTransferEnded per Transfer and one kGrantEnded per Grant.
+//
+// Thread rule: values.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "baton/ids.h"
+#include "baton/layout.h"
+#include "baton/status.h"
+
+namespace baton {
+
+enum class EventKind : uint8_t {
+  kPeerUp,         // peer
+  kPeerDown,       // peer, status: why. What was under way with it ends on its own
+  kGrantOffered,   // peer, grant, tag: see GrantOffer
+  kGrantEnded,     // peer, grant, tag, status: OK when DONE. Its pages are quiet
+  kTransferEnded,  // peer, grant, transfer, status: OK when DONE. Its memory is quiet
+  kMessage,        // peer, tag_number, message
+};
+
+struct Event {
+  EventKind kind = EventKind::kPeerUp;
+  PeerId peer;
+  GrantId grant;
+  TransferId transfer;
+  Status status;
+  std::string tag;
+  uint64_t tag_number = 0;
+  std::vector<uint8_t> message;
+};
+
+// A Grant that a peer offers to this process.
+struct GrantOffer {
+  GrantId id;
+  PeerId peer;
+  std::string tag;
+  bool is_ranges = false;
+  // KV grants
+  CacheId target_cache;  // the peer's
+  CacheId source_cache;  // this Context's, as the peer named it
+  TokenRange tokens;
+  uint64_t units = 0;
+  uint32_t num_layers = 0;
+  // Range grants
+  struct Range {
+    SectionId section;  // the peer's
+    uint64_t offset_bytes = 0;
+    uint64_t length_bytes = 0;
+  };
+  std::vector<Range> ranges;
+  bool allow_write = false;
+  bool allow_read = false;
+};
+
+}  // namespace baton
