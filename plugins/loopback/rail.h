@@ -1,0 +1,43 @@
+// A rail of the fabric: the paths of one thread, and the eventfd that the other ends ring.
+#pragma once
+
+#include <cstdint>
+
+#include "baton/plugin/plugin.h"
+#include "plugins/loopback/fabric.h"
+
+namespace baton_loopback {
+
+class Path;
+
+class Rail {
+ public:
+  Rail(const baton_host* host, Fabric* fabric) : host_(host), fabric_(fabric) {}
+  Rail(const Rail&) = delete;
+  Rail& operator=(const Rail&) = delete;
+  ~Rail();
+
+  [[nodiscard]] baton_rc open(char* error);
+
+  [[nodiscard]] const baton_host* host() const { return host_; }
+  [[nodiscard]] Fabric* fabric() const { return fabric_; }
+  [[nodiscard]] int64_t now_ns() const { return host_->now_ns(host_->context); }
+
+  [[nodiscard]] baton_rc path_open(const baton_path_options& options, Path** out, char* error);
+  void path_close(Path* path);
+
+  uint32_t progress(uint64_t budget_bytes);
+  [[nodiscard]] int wait_fd() const { return fabric_->timed() ? -1 : event_fd_; }
+  uint32_t arm();
+
+  // Wakes whoever sleeps on wait_fd. Any thread.
+  void ring() const;
+
+ private:
+  const baton_host* host_;
+  Fabric* fabric_;
+  int event_fd_ = -1;
+  Path* first_path_ = nullptr;
+};
+
+}  // namespace baton_loopback
