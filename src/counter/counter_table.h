@@ -15,7 +15,7 @@
 //  4. apply() allocates, locks and logs nothing.
 //
 // Memory: kMaxSlots * 64 bytes = 16 MiB of address space, committed page by page when a slot is
-// first armed.
+// first given out.
 //
 // Thread rule: allocate, release: any thread (one mutex, control-rate). arm: the thread that
 // allocated, before the slot is advertised to the peer. apply, applied: data thread only. count,

@@ -23,7 +23,7 @@
 #include <utility>
 
 #include "baton/status.h"
-#include "src/base/unique_fd.h"
+#include "src/base/event_fd.h"
 
 namespace baton::counter {
 
@@ -45,12 +45,12 @@ class Waker {
   void finish_sleep();
 
   // Polls readable when woken. Non-blocking; owned by the Waker.
-  int fd() const { return event_.get(); }
+  int fd() const { return event_.fd(); }
 
  private:
-  explicit Waker(base::UniqueFd event) : event_(std::move(event)) {}
+  explicit Waker(base::EventFd event) : event_(std::move(event)) {}
 
-  const base::UniqueFd event_;
+  const base::EventFd event_;
   std::atomic<bool> sleeping_{false};
 };
 

@@ -44,7 +44,7 @@ class PluginRegistry {
 
  private:
   struct Entry;
-  Status check_and_add(const baton_plugin* plugin, const std::string& origin, void* library);
+  Status add(std::unique_ptr<Entry> entry);
 
   std::vector<std::unique_ptr<Entry>> entries_;
 };
