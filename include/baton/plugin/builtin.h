@@ -1,5 +1,5 @@
-/* The plug-ins that are linked into libbaton. Each function returns the same table that the plug-in's own library
- * returns from baton_plugin_entry. */
+/* The plug-ins that are linked into libbaton. Each function returns the same table that the
+ * plug-in's own library returns from baton_plugin_entry. */
 #ifndef BATON_PLUGIN_BUILTIN_H_
 #define BATON_PLUGIN_BUILTIN_H_
 
