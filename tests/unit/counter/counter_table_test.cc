@@ -10,7 +10,6 @@
 #include <utility>
 #include <vector>
 
-#include "tests/support/alloc_count.h"
 #include "tests/support/test_seed.h"
 
 namespace baton::counter {
@@ -177,21 +176,6 @@ TEST(CounterTable, ExhaustionTakesNothingAndSaysHowMany) {
   EXPECT_EQ(allocate(*table, 1).at(0), SlotIndex(3));
   table->release(held);
   EXPECT_EQ(allocate(*table, 3).size(), 3u);
-}
-
-TEST(CounterTable, CountingAllocatesNothing) {
-  auto table = make_table(16);
-  const SlotIndex slot = allocate(*table, 1).at(0);
-  table->arm(slot, kPeer, 10000);
-  const uint32_t one = immediate_for(*table, slot, 1);
-  const uint64_t before = baton_test::allocations_of_thread();
-  for (int i = 0; i < 1000; ++i) {
-    (void)table->apply(one, kPeer, 0);
-    (void)table->apply(one, kOther, 0);
-    (void)table->remaining(slot);
-  }
-  EXPECT_EQ(baton_test::allocations_of_thread(), before);
-  EXPECT_EQ(table->count(slot), 1000u);
 }
 
 TEST(CounterTable, TheWholeTableCanBeGivenOut) {
