@@ -47,5 +47,7 @@ write_basic_package_version_file("${PROJECT_BINARY_DIR}/baton-config-version.cma
                                  COMPATIBILITY SameMinorVersion)
 install(FILES "${PROJECT_SOURCE_DIR}/cmake/baton-config.cmake"
               "${PROJECT_BINARY_DIR}/baton-config-version.cmake" DESTINATION "${package_dir}")
+# From the .pc file's folder back to the prefix, so that an installed tree can be moved.
+file(RELATIVE_PATH BATON_PC_PREFIX "/prefix/${CMAKE_INSTALL_LIBDIR}/pkgconfig" "/prefix")
 configure_file("${PROJECT_SOURCE_DIR}/cmake/baton.pc.in" "${PROJECT_BINARY_DIR}/baton.pc" @ONLY)
 install(FILES "${PROJECT_BINARY_DIR}/baton.pc" DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
