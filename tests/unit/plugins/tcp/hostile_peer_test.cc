@@ -1,0 +1,251 @@
+// What a tcp path does with a peer that does not keep to the protocol: it breaks, says why, and
+// places nothing it may not.
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <random>
+#include <vector>
+
+#include "baton/plugin/builtin.h"
+#include "plugins/tcp/frame.h"
+#include "tests/conformance/connection.h"
+#include "tests/support/test_seed.h"
+
+namespace baton_tcp {
+namespace {
+
+// testing::Test has a member named Run.
+using WireRun = ::baton_tcp::Run;
+using baton_conformance::End;
+using baton_conformance::expect_all;
+using baton_conformance::Region;
+
+// A path whose other end is a bare socket.
+class HostilePeerTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    int fds[2];
+    ASSERT_TRUE(baton_conformance::make_stream_pair(baton_conformance::StreamKind::kUnix, fds));
+    peer_ = fds[1];
+    end_ = std::make_unique<End>(&clock_);
+    end_->plugin = baton_plugin_tcp();
+    char error[BATON_ERROR_BYTES] = {};
+    ASSERT_EQ(end_->plugin->rail_open(end_->host.table(), nullptr, &end_->rail, error),
+              BATON_RC_OK);
+    baton_path_options options{};
+    options.struct_size = sizeof options;
+    options.cookie = end_->host.add_path();
+    options.stream_fd = fds[0];
+    options.max_message_bytes = 1u << 20;
+    End::OpenPath path;
+    ASSERT_EQ(end_->plugin->path_open(end_->rail, &options, &path.path, error), BATON_RC_OK);
+    path.cookie = options.cookie;
+    end_->paths.push_back(path);
+    target_ = &end_->add_region(100'000);
+  }
+  void TearDown() override {
+    end_->close();
+    if (peer_ >= 0) ::close(peer_);
+  }
+  // Feeds the bytes, in pieces, and lets the path work on them. Stops when the path broke.
+  void feed(const std::vector<uint8_t>& bytes, size_t piece = 1'000'000) {
+    size_t at = 0;
+    for (int idle = 0; at < bytes.size() && idle < 100 && !broken();) {
+      const size_t length = std::min(piece, bytes.size() - at);
+      const ssize_t sent = ::send(peer_, bytes.data() + at, length, MSG_NOSIGNAL | MSG_DONTWAIT);
+      if (sent > 0) at += static_cast<size_t>(sent);
+      idle = sent > 0 ? 0 : idle + 1;
+      end_->progress();
+      drain();
+    }
+    for (int i = 0; i < 10; ++i) end_->progress();
+  }
+  void drain() {
+    std::array<uint8_t, 65536> sink;
+    while (::recv(peer_, sink.data(), sink.size(), MSG_DONTWAIT) > 0) {
+    }
+  }
+  [[nodiscard]] bool broken() { return end_->log().broken; }
+
+  static std::vector<uint8_t> frame(const FrameHeader& header,
+                                    const std::vector<WireRun>& runs = {}, size_t payload = 0) {
+    std::vector<uint8_t> bytes(kHeaderBytes + runs.size() * kRunBytes, 0);
+    encode_header(header, bytes.data());
+    for (size_t i = 0; i < runs.size(); ++i) {
+      encode_run(runs[i], bytes.data() + kHeaderBytes + i * kRunBytes);
+    }
+    bytes.resize(bytes.size() + payload, 0x77);
+    return bytes;
+  }
+  std::vector<uint8_t> good_write() {
+    return frame({FrameType::kWrite, kFlagImmediate, 2, 3000, 9, 1},
+                 {{target_->key, 0, 1000}, {target_->key, 5000, 2000}}, 3000);
+  }
+  void expect_broken_by(const std::vector<uint8_t>& bytes, const char* reason) {
+    feed(bytes);
+    ASSERT_TRUE(broken()) << reason;
+    EXPECT_NE(end_->log().reason.find(reason), std::string::npos) << end_->log().reason;
+  }
+
+  baton_conformance::TestClock clock_;
+  std::unique_ptr<End> end_;
+  Region* target_ = nullptr;
+  int peer_ = -1;
+};
+
+TEST_F(HostilePeerTest, AGoodFrameInPiecesOfEverySizeIsPlaced) {
+  for (const size_t piece : {1u, 7u, 23u, 24u, 25u, 100u, 1000u, 4000u}) {
+    std::fill(target_->bytes().begin(), target_->bytes().end(), baton_conformance::kPoison);
+    const size_t before = end_->log().immediates.size();
+    feed(good_write(), piece);
+    ASSERT_FALSE(broken()) << end_->log().reason;
+    EXPECT_EQ(end_->log().immediates.size(), before + 1);
+    expect_all(target_->bytes().first(1000), std::byte{0x77}, "first run");
+    expect_all(target_->bytes().subspan(1000, 4000), baton_conformance::kPoison, "between");
+    expect_all(target_->bytes().subspan(5000, 2000), std::byte{0x77}, "second run");
+  }
+}
+
+TEST_F(HostilePeerTest, RandomBytesBreakThePath) {
+  std::mt19937_64 random(baton_test::test_seed());
+  for (int round = 0; round < 50; ++round) {
+    TearDown();
+    SetUp();
+    std::vector<uint8_t> bytes(1 + random() % 5000);
+    for (uint8_t& byte : bytes) byte = static_cast<uint8_t>(random());
+    bytes[0] = 0;  // certainly no magic
+    bytes.resize(std::max<size_t>(bytes.size(), kHeaderBytes));
+    expect_broken_by(bytes, "magic");
+    expect_all(target_->bytes(), baton_conformance::kPoison, "after garbage");
+  }
+}
+
+TEST_F(HostilePeerTest, FlippedBitsNeverReachBeyondTheRegion) {
+  std::mt19937_64 random(baton_test::test_seed());
+  for (int round = 0; round < 400; ++round) {
+    TearDown();
+    SetUp();
+    std::vector<uint8_t> bytes = good_write();
+    const std::vector<uint8_t> read =
+        frame({FrameType::kReadRequest, 0, 1, 0, 0, 1}, {{target_->key, 10, 5000}});
+    bytes.insert(bytes.end(), read.begin(), read.end());
+    for (int flips = 0; flips < 3; ++flips) {
+      const size_t place = random() % (kHeaderBytes + 2 * kRunBytes);
+      bytes[place] = static_cast<uint8_t>(bytes[place] ^ (1u << (random() % 8)));
+    }
+    feed(bytes, 1 + random() % 5000);  // guards and sanitizers judge
+  }
+}
+
+TEST_F(HostilePeerTest, AnswersToNothingBreakThePath) {
+  expect_broken_by(frame({FrameType::kReadData, 0, 0, 100, 0, 0}, {}, 100), "not asked for");
+  TearDown();
+  SetUp();
+  expect_broken_by(frame({FrameType::kReadEnd, 0, 0, 0, 0, 0}), "not asked for");
+  TearDown();
+  SetUp();
+  expect_broken_by(frame({FrameType::kFlushDone, 0, 0, 0, 0, 0}), "not asked for");
+}
+
+TEST_F(HostilePeerTest, WrongAnswersToAReadBreakThePath) {
+  std::vector<std::byte> local(1000);
+  const struct {
+    std::vector<uint8_t> bytes;
+    const char* reason;
+  } cases[] = {
+      {frame({FrameType::kReadData, 0, 0, 1001, 0, 0}, {}, 1001), "more read data"},
+      {frame({FrameType::kReadEnd, 0, 0, 0, 0, 0}), "before all its bytes"},
+      {frame({FrameType::kFlushDone, 0, 0, 0, 0, 0}), "flush that was not asked for"},
+  };
+  for (const auto& one : cases) {
+    TearDown();
+    SetUp();
+    const uint64_t op = end_->read(*target_, 0, local.data(), 1000);
+    expect_broken_by(one.bytes, one.reason);
+    EXPECT_EQ(end_->log().ops[op], baton_conformance::OpState::kPosted);
+    end_->fence();
+    EXPECT_EQ(end_->log().ops[op], baton_conformance::OpState::kInDoubt);
+  }
+}
+
+TEST_F(HostilePeerTest, TooManyRequestsBreakThePath) {
+  // The peer never reads, so that answers cannot leave.
+  std::vector<uint8_t> bytes;
+  const std::vector<WireRun> runs(kMaxRuns, WireRun{target_->key, 0, 90'000});
+  const auto one = frame({FrameType::kReadRequest, 0, kMaxRuns, 0, 0, 1}, runs);
+  for (int i = 0; i < 6; ++i) bytes.insert(bytes.end(), one.begin(), one.end());
+  size_t at = 0;
+  for (int round = 0; round < 1000 && !broken(); ++round) {
+    const ssize_t sent =
+        ::send(peer_, bytes.data() + at, bytes.size() - at, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (sent > 0) at += static_cast<size_t>(sent);
+    end_->progress();
+  }
+  ASSERT_TRUE(broken());
+  EXPECT_NE(end_->log().reason.find("unanswered"), std::string::npos) << end_->log().reason;
+}
+
+TEST_F(HostilePeerTest, AStreamThatEndsInsideAFrameSaysSo) {
+  const std::vector<uint8_t> bytes = good_write();
+  for (const size_t length : {size_t{5}, kHeaderBytes + 3, bytes.size() - 1}) {
+    TearDown();
+    SetUp();
+    feed({bytes.begin(), bytes.begin() + static_cast<ptrdiff_t>(length)});
+    ::close(peer_);
+    peer_ = -1;
+    for (int i = 0; i < 100 && !broken(); ++i) end_->progress();
+    ASSERT_TRUE(broken());
+    EXPECT_NE(end_->log().reason.find("inside"), std::string::npos) << end_->log().reason;
+    EXPECT_TRUE(end_->log().immediates.empty());
+  }
+}
+
+TEST_F(HostilePeerTest, AFrameFollowedByTheEndIsPlacedFirst) {
+  const std::vector<uint8_t> bytes = good_write();
+  ASSERT_EQ(::send(peer_, bytes.data(), bytes.size(), MSG_NOSIGNAL),
+            static_cast<ssize_t>(bytes.size()));
+  ::close(peer_);
+  peer_ = -1;
+  for (int i = 0; i < 100 && !broken(); ++i) end_->progress();
+  EXPECT_TRUE(broken());
+  EXPECT_EQ(end_->log().immediates, std::vector<uint32_t>{9});
+}
+
+TEST(TcpOpenTest, WrongSocketsAndSettingsAreRefusedWithAReason) {
+  baton_conformance::TestClock clock;
+  End end(&clock);
+  end.plugin = baton_plugin_tcp();
+  char error[BATON_ERROR_BYTES] = {};
+  baton_rail_options rail_options{};
+  rail_options.struct_size = sizeof rail_options;
+  for (const char* settings : {"colour=red", "send_buffer_bytes=much", "receive_buffer_bytes=-1"}) {
+    rail_options.settings = settings;
+    EXPECT_EQ(end.plugin->rail_open(end.host.table(), &rail_options, &end.rail, error),
+              BATON_RC_INVALID);
+    EXPECT_NE(std::strstr(error, "setting"), nullptr) << error;
+  }
+  rail_options.settings = "send_buffer_bytes=65536,receive_buffer_bytes=65536";
+  ASSERT_EQ(end.plugin->rail_open(end.host.table(), &rail_options, &end.rail, error), BATON_RC_OK);
+  const int datagram = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  const int lonely = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  for (const int fd : {-1, datagram, lonely, 100'000}) {
+    baton_path_options options{};
+    options.struct_size = sizeof options;
+    options.stream_fd = fd;
+    baton_path* path = nullptr;
+    error[0] = '\0';
+    EXPECT_NE(end.plugin->path_open(end.rail, &options, &path, error), BATON_RC_OK);
+    EXPECT_STRNE(error, "");
+  }
+  ::close(datagram);
+  ::close(lonely);
+  end.close();
+}
+
+}  // namespace
+}  // namespace baton_tcp
