@@ -53,11 +53,18 @@ need_packages() {
 
 # Passes ninja's output on. To a terminal as it is; elsewhere the progress lines are thinned to one in five seconds.
 show_build() {
+  local line last=$((SECONDS - 10))
   if [[ -t 2 ]]; then
     cat >&2
-  else
-    awk '/^\[[0-9]+\/[0-9]+\]/ { now = systime(); if (now - last < 5) next; last = now } { print; fflush() }' >&2
+    return
   fi
+  while IFS= read -r line; do
+    if [[ $line =~ ^\[[0-9]+/[0-9]+\] ]]; then
+      ((SECONDS - last >= 5)) || continue
+      last=$SECONDS
+    fi
+    printf '%s\n' "$line" >&2
+  done
 }
 
 # configure_preset PRESET [CMAKE_ARGUMENT...]: build/PRESET, by ccache where that is installed.
