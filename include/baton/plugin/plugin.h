@@ -5,23 +5,28 @@
  *
  * Invariants (the host relies on them; the conformance suite checks them):
  *  1. Each accepted post is reported by op_done exactly once, also after a fence
- * (BATON_OP_IN_DOUBT).
+ *     (BATON_OP_IN_DOUBT).
  *  2. op_done(BATON_OP_DONE) of a write says that its source bytes may be overwritten, and nothing
- * about the target. Bytes are placed when the receiver reports the immediate that covers them, or
- * when a later flush is done. A read's op_done says that its bytes are in local memory.
+ *     about the target. Bytes are placed when the receiver reports the immediate that covers them,
+ *     or when a later flush is done. A read's op_done says that its bytes are in local memory.
  *  3. An immediate is reported by units_arrived after all the bytes that it covers are placed:
  * those of its own post on any path; with BATON_CAP_IMM_COVERS_PRIOR also those of every earlier
- * post on the same path.
+ * post on the same path. Bytes that were dropped because their Grant ended count as placed here:
+ * the host, which refused them, knows.
  *  4. After fenced() no byte is placed, read or reported on that path, and no op_done of it is
- * outstanding.
+ *     outstanding.
  *  5. Nothing blocks, retries, times out or stripes: policy is the host's.
  *  6. A plug-in that places bytes by software (BATON_CAP_SOFTWARE_PLACEMENT) asks resolve() before
  * it places each chunk, and copies at most the budget that progress() was given per path.
+ *  7. Nothing is allocated, locked (loopback apart) or logged after path_connect.
  *
  * Thread rule: every operation of a rail and its paths is called by the one thread that drives the
- * rail, and every host callback is called on that thread, from within such an operation. `probe`
- * may be called on any thread. Callbacks may not call back into the plug-in, except from fenced()
- * and path_broken(), where nothing but reading capabilities is allowed.
+ * rail, and every host callback is called on that thread, from within such an operation. op_done,
+ * units_arrived and path_broken come from progress() alone, op_done and fenced also from fence();
+ * post and flush report nothing (so the host's books are in order when a report comes), though they
+ * may ask resolve(), for answers to the peer. `probe` may be called on any thread. Callbacks may
+ * not call back into the plug-in, except from fenced() and path_broken(), where nothing but reading
+ * capabilities is allowed.
  *
  * Ownership: pointers passed in are borrowed for the call unless stated. The source memory of a
  * post belongs to the plug-in until its op_done; so does the target memory of a read.
@@ -59,7 +64,9 @@ typedef enum baton_op_status {
   BATON_OP_DONE = 0,
   BATON_OP_IN_DOUBT = 1, /* the path ended first: the bytes may or may not arrive until the path is
                             fenced at both ends */
-  BATON_OP_REFUSED = 2   /* the peer refused (a read or flush outside a Grant); nothing moved */
+  /* The peer refused (a read outside a Grant, or whose Grant ended half-way): what the local memory
+   * of the read holds is undefined. The path lives. */
+  BATON_OP_REFUSED = 2
 } baton_op_status;
 
 typedef struct baton_rail baton_rail; /* a plug-in's own types */
@@ -80,9 +87,13 @@ typedef enum baton_access { BATON_ACCESS_WRITE = 1, BATON_ACCESS_READ = 2 } bato
 
 /* Answer of resolve(). */
 typedef struct baton_resolved {
-  void* address; /* where `length` bytes may be placed or read now; NULL: refused, drop them */
-  uint32_t
-      ended; /* 1: refused because the Grant ended (its late bytes are expected); 0: a violation */
+  /* Where `length` bytes may be placed or read now; NULL: refused. Good until the operation that
+   * asked returns: what was not moved by then is asked for again. */
+  void* address;
+  /* Of a refusal. 1: the Grant ended, its late bytes are expected: drop them, go on. 0: a
+   * violation: a write ends the path (path_broken). A refused read is answered BATON_OP_REFUSED
+   * either way. */
+  uint32_t ended;
 } baton_resolved;
 
 typedef struct baton_host {
@@ -101,13 +112,16 @@ typedef struct baton_host {
   /* Reports. `path_cookie` is what path_open was given. */
   void (*op_done)(void* context, uint64_t path_cookie, uint64_t op, baton_op_status status);
   void (*units_arrived)(void* context, uint64_t path_cookie, uint32_t immediate);
-  /* The path can carry nothing more (reset, end of stream, protocol violation). Reported once;
-   * posts still out are reported IN_DOUBT only when the host fences the path. */
+  /* The path can carry nothing more (reset, end of stream, protocol violation, fenced or closed by
+   * the other end, as far as the transport can notice). Reported once, not on a path that the host
+   * fenced itself. Posts still out are reported IN_DOUBT only when the host fences the path; what
+   * had completed before may still be reported DONE after this. */
   void (*path_broken)(void* context, uint64_t path_cookie, const char* reason);
   void (*fenced)(void* context, uint64_t path_cookie);
 
-  /* Software placement: may `length` bytes at `address` of the local region `region_key` be placed
-   * (or read) under `grant`, on this path, now? Called before each chunk. */
+  /* Software placement: may `length` bytes (> 0) at `address` (base, as region_register gave it,
+   * plus offset; not yet checked by anyone) of the local region `region_key` be placed (or read)
+   * under `grant`, on this path, now? Called before each chunk. */
   baton_resolved (*resolve)(void* context, uint64_t path_cookie, uint64_t grant,
                             uint64_t region_key, uint64_t address, uint32_t length,
                             baton_access access);
@@ -124,11 +138,12 @@ typedef struct baton_host {
 #define BATON_CAP_NEEDS_STREAM \
   (1u << 3) /* path_open wants a connected, authenticated stream socket */
 #define BATON_CAP_REACHES_HBM (1u << 4)
-#define BATON_CAP_SOFTWARE_PLACEMENT (1u << 5) /* invariant 6: Grants are enforced chunk by chunk \
-                                                */
-#define BATON_CAP_READ (1u << 6)               /* post of BATON_POST_READ */
-#define BATON_CAP_SAME_HOST (1u << 7)          /* only reaches peers on this machine */
-#define BATON_CAP_IN_PROCESS (1u << 8)         /* only reaches peers in this process */
+#define BATON_CAP_SOFTWARE_PLACEMENT                                                      \
+  (1u << 5)                            /* invariant 6: Grants are enforced chunk by chunk \
+                                        */
+#define BATON_CAP_READ (1u << 6)       /* post of BATON_POST_READ */
+#define BATON_CAP_SAME_HOST (1u << 7)  /* only reaches peers on this machine */
+#define BATON_CAP_IN_PROCESS (1u << 8) /* only reaches peers in this process */
 
 typedef enum baton_fence_unit {
   BATON_FENCE_GRANT = 0,
@@ -143,7 +158,7 @@ typedef struct baton_capabilities {
   uint64_t max_message_bytes; /* longest single post */
   uint32_t inline_bytes;      /* posts up to this length are copied at post time; 0: none */
   uint32_t max_sources;       /* source ranges a write may gather, >= 1 */
-  uint32_t max_posts;         /* posts a path can hold unfinished */
+  uint32_t max_posts;         /* posts and flushes of a path that wait for their op_done */
   uint32_t receive_depth;     /* immediates a path can receive unprocessed; 0: no limit */
   baton_fence_unit fence_unit;
 } baton_capabilities;
@@ -194,7 +209,7 @@ typedef struct baton_post {
   baton_post_kind kind;
   uint32_t has_immediate;      /* writes only */
   uint32_t immediate;          /* opaque 32 bits */
-  uint32_t num_sources;        /* >= 1; their lengths add up to length_bytes */
+  uint32_t num_sources;        /* >= 1; each > 0, adding up to length_bytes */
   const baton_source* sources; /* borrowed for the call */
   uint64_t op;                 /* named in op_done */
   uint64_t grant;              /* the Grant that permits it (checked where software places) */
@@ -249,9 +264,9 @@ typedef struct baton_plugin {
   /* op_done(op) once every write posted on this path before it is placed in `target_key`'s region
    * (all regions when 0). On a fenced or broken path: BATON_RC_BROKEN, or op_done(IN_DOUBT). */
   baton_rc (*flush)(baton_path* path, uint64_t target_key, uint64_t op);
-  /* Idempotent, may finish later from progress(). From the call on no new byte is placed on behalf
-   * of a chunk not yet begun; when it is physically impossible for any byte to land or leave:
-   * unfinished posts are reported IN_DOUBT, then fenced(). */
+  /* Idempotent, may finish within the call or later from progress(). From the call on no new byte
+   * is placed on behalf of a chunk not yet begun; when it is physically impossible for any byte to
+   * land or leave: unfinished posts are reported IN_DOUBT, then fenced(). */
   void (*fence)(baton_path* path);
 
   /* Moves what can move without blocking: at most `budget_bytes` per path and direction. Returns
@@ -260,7 +275,8 @@ typedef struct baton_plugin {
   /* A descriptor that polls readable when progress() has work, or -1: it must be called at least
    * every millisecond. */
   int (*wait_fd)(baton_rail* rail);
-  /* Call before sleeping on wait_fd. Non-zero: there is work now, do not sleep. */
+  /* Call before every sleep on wait_fd, which may tell of a thing only once. Non-zero: there is
+   * work now, do not sleep. */
   uint32_t (*arm)(baton_rail* rail);
 } baton_plugin;
 
