@@ -1,11 +1,12 @@
-// Context: what a process opens to use Baton. It owns rails, threads and the control endpoint; there is no other global
-// state, and a process may open several.
+// Context: what a process opens to use Baton. It owns rails, threads and the control endpoint;
+// there is no other global state, and a process may open several.
 //
-// Threads: a control thread always runs (hello, heartbeats, deadlines, gate errors). The data path is driven by a library
-// thread or by the caller (ProgressMode). Library threads have names and block all signals. Nothing here calls back into
-// user code except the log callback.
+// Threads: a control thread always runs (hello, heartbeats, deadlines, gate errors). The data path
+// is driven by a library thread or by the caller (ProgressMode). Library threads have names and
+// block all signals. Nothing here calls back into user code except the log callback.
 //
-// fork: the child of a process with an open Context must not use it; its threads and sockets stay the parent's.
+// fork: the child of a process with an open Context must not use it; its threads and sockets stay
+// the parent's.
 //
 // Thread rule: thread-safe, except progress() (one caller at a time).
 #pragma once
@@ -53,16 +54,16 @@ struct PeerDescription {
   uint64_t incarnation = 0;
   std::string remote_address;  // "127.0.0.1:41873"
   bool authenticated = false;
-  uint32_t unit_bytes = 0;     // agreed
-  std::string transport;       // plug-in of its Path
+  uint32_t unit_bytes = 0;  // agreed
+  std::string transport;    // plug-in of its Path
   std::vector<RemoteSection> sections;
   std::vector<RemoteCache> caches;
 };
 
 class BATON_EXPORT Context {
  public:
-  // Opens rails, binds the control port, starts threads. kInvalidArgument: options; kAddressInUse, kUnavailable (plug-in),
-  // kPermissionDenied (open bind without a secret), kIoError.
+  // Opens rails, binds the control port, starts threads. kInvalidArgument: options; kAddressInUse,
+  // kUnavailable (plug-in), kPermissionDenied (open bind without a secret), kIoError.
   static Result<Context> create(ContextOptions options);
 
   Context(Context&&) noexcept;
@@ -76,8 +77,9 @@ class BATON_EXPORT Context {
 
   // ---- what this process offers
 
-  // kInvalidArgument: length 0, address + length past 2^64, kind and address that do not fit, name taken; kUnavailable:
-  // kind not supported here; kExhausted: locked memory (says the limit). May block in the driver; allocates.
+  // kInvalidArgument: length 0, address + length past 2^64, kind and address that do not fit, name
+  // taken; kUnavailable: kind not supported here; kExhausted: locked memory (says the limit). May
+  // block in the driver; allocates.
   Result<Section> register_section(SectionOptions options);
   // kInvalidArgument / kOutOfRange: names group, layer, tensor, and the section's end.
   Result<KvCache> publish_cache(CacheOptions options);
@@ -85,8 +87,9 @@ class BATON_EXPORT Context {
 
   // ---- peers
 
-  // Dials, proves, exchanges descriptions, opens the Path; blocks at most timeout_ms (0: connect_timeout_ms). Either side
-  // may dial; afterwards both are equal. In kCaller mode it drives progress.
+  // Dials, proves, exchanges descriptions, opens the Path; blocks at most timeout_ms (0:
+  // connect_timeout_ms). Either side may dial; afterwards both are equal. In kCaller mode it drives
+  // progress.
   Result<PeerId> connect(std::string_view address, uint32_t timeout_ms = 0);
   // Drops the peer: everything with it ends as if it had died (kPeerLost there too).
   Status disconnect(PeerId peer);
@@ -100,12 +103,15 @@ class BATON_EXPORT Context {
   Result<Grant> grant_ranges(const RangeGrantRequest& request);
 
   // ---- hand-off, sending side
-  // The offer of a Grant with this tag: taken from those that arrived, or waited for. kDeadlineExceeded after timeout_ms.
-  // A Grant that is waited for here is also reported as Event kGrantOffered.
+  // The offer of a Grant with this tag: taken from those that arrived, or waited for.
+  // kDeadlineExceeded after timeout_ms. A Grant that is waited for here is also reported as Event
+  // kGrantOffered.
   Result<GrantOffer> wait_offer(std::string_view tag, uint32_t timeout_ms);
-  // kNotFound: no such offer (or it ended); kMismatch: layouts or unit counts differ; kOutOfRange: block indices.
+  // kNotFound: no such offer (or it ended); kMismatch: layouts or unit counts differ; kOutOfRange:
+  // block indices.
   Result<Transfer> push(const PushRequest& request);
-  // kInvalidArgument: no runs, a run of length 0; kOutOfRange: which run, which side; kPermissionDenied: outside the Grant.
+  // kInvalidArgument: no runs, a run of length 0; kOutOfRange: which run, which side;
+  // kPermissionDenied: outside the Grant.
   Result<Transfer> write(const RawRequest& request);
   Result<Transfer> read(const RawRequest& request);
 
@@ -113,16 +119,17 @@ class BATON_EXPORT Context {
 
   // Takes up to out.size() events, returns how many. Does not block.
   size_t poll_events(std::span<Event> out);
-  // Polls readable while events wait (kThread), or while events wait or progress() has work (kCaller). Owned by the
-  // Context.
+  // Polls readable while events wait (kThread), or while events wait or progress() has work
+  // (kCaller). Owned by the Context.
   int event_fd() const;
   // Waits for an event, at most timeout_ms. In kCaller mode it drives progress.
   Result<Event> wait_event(uint32_t timeout_ms);
   // kCaller mode: one turn of the data path; returns how much was done. 0 in kThread mode.
   uint32_t progress();
 
-  // Graceful end: no new work is taken, work under way may finish for drain_ms, the rest is cancelled; peers are told.
-  // Returns kDeadlineExceeded when something had to be cancelled. Idempotent.
+  // Graceful end: no new work is taken, work under way may finish for drain_ms, the rest is
+  // cancelled; peers are told. Returns kDeadlineExceeded when something had to be cancelled.
+  // Idempotent.
   Status close(uint32_t drain_ms);
 
  private:

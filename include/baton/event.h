@@ -1,4 +1,5 @@
-// Event: what Context::poll_events delivers. Exactly one kTransferEnded per Transfer and one kGrantEnded per Grant.
+// Event: what Context::poll_events delivers. Exactly one kTransferEnded per Transfer and one
+// kGrantEnded per Grant.
 //
 // Thread rule: values.
 #pragma once

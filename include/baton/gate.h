@@ -1,14 +1,17 @@
-// Gate: what a consumer waits on. It opens when every unit that it stands for is placed and visible, or when its hand-off
-// fails; a status beside it tells which.
+// Gate: what a consumer waits on. It opens when every unit that it stands for is placed and
+// visible, or when its hand-off fails; a status beside it tells which.
 //
 // Invariants:
 //  1. It opens once, and stays open.
-//  2. kArrived is read only after every byte that it covers is visible to the reader (acquire, partner of the data
+//  2. kArrived is read only after every byte that it covers is visible to the reader (acquire,
+//  partner of the data
 //     thread's release).
-//  3. Every failure, cancel and deadline opens it with that status; no wait on it outlasts the Grant's deadline + 2 s.
+//  3. Every failure, cancel and deadline opens it with that status; no wait on it outlasts the
+//  Grant's deadline + 2 s.
 //     In kCaller mode too: the control thread opens gates with errors.
 //
-// Ownership: a handle onto state that the Grant shares; copyable, outlives the Grant handle. Thread rule: thread-safe.
+// Ownership: a handle onto state that the Grant shares; copyable, outlives the Grant handle. Thread
+// rule: thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -32,10 +35,12 @@ class BATON_EXPORT Gate {
 
   // True when the gate is open, well or badly. Does not block.
   bool is_open() const;
-  // OK once open and arrived; the failure's status once open with an error; kBusy while closed. Does not block.
+  // OK once open and arrived; the failure's status once open with an error; kBusy while closed.
+  // Does not block.
   Status poll() const;
-  // Blocks the calling thread until open, at most timeout_ms; then kDeadlineExceeded (the gate itself stays closed).
-  // In kCaller mode somebody else must drive progress meanwhile. MUST NOT be called from a callback.
+  // Blocks the calling thread until open, at most timeout_ms; then kDeadlineExceeded (the gate
+  // itself stays closed). In kCaller mode somebody else must drive progress meanwhile. MUST NOT be
+  // called from a callback.
   Status wait(uint32_t timeout_ms) const;
   // CLOCK_MONOTONIC of the opening; 0 while closed.
   int64_t opened_ns() const;

@@ -1,14 +1,19 @@
-// Grant: the receiver's permission for one writer to write named blocks (or plain byte ranges) for one hand-off.
+// Grant: the receiver's permission for one writer to write named blocks (or plain byte ranges) for
+// one hand-off.
 //
 // Invariants:
-//  1. It ends once: DONE, FAILED or CANCELLED. After that no byte of its memory is written or read on its behalf.
-//  2. It ends by min(deadline, peer found dead) + 2 s, provided that progress is driven. A clock alone never ends it: the
+//  1. It ends once: DONE, FAILED or CANCELLED. After that no byte of its memory is written or read
+//  on its behalf.
+//  2. It ends by min(deadline, peer found dead) + 2 s, provided that progress is driven. A clock
+//  alone never ends it: the
 //     memory is proven quiet first (the writer's word, or a fence).
-//  3. Its gates open with an error as soon as the failure is known, which is before the memory is quiet: pages go back to
+//  3. Its gates open with an error as soon as the failure is known, which is before the memory is
+//  quiet: pages go back to
 //     their pool on the terminal state, not on a gate's error.
 //
-// Ownership: the handle shares the Grant with its Context. Destroying a handle cancels a Grant that has not ended; its
-// pages are not free before Event kGrantEnded. Thread rule: thread-safe; move and destroy from one thread at a time.
+// Ownership: the handle shares the Grant with its Context. Destroying a handle cancels a Grant that
+// has not ended; its pages are not free before Event kGrantEnded. Thread rule: thread-safe; move
+// and destroy from one thread at a time.
 #pragma once
 
 #include <cstdint>
@@ -44,15 +49,17 @@ struct GrantRequest {
   PeerId peer;
   CacheId cache;             // the local cache that receives
   std::string source_cache;  // name of the peer's cache that sends
-  std::string tag;           // how the peer's engine recognises the request; <= 4096 bytes, any content
+  std::string tag;  // how the peer's engine recognises the request; <= 4096 bytes, any content
   TokenRange tokens;
-  // One list per layer group of the layout: block_lists[g][i] holds the tokens of the i-th block that [begin, end) touches.
+  // One list per layer group of the layout: block_lists[g][i] holds the tokens of the i-th block
+  // that [begin, end) touches.
   std::vector<std::vector<uint32_t>> block_lists;
   uint32_t deadline_ms = 0;  // 0: ContextOptions::default_deadline_ms
   uint32_t lease_ms = 0;     // 0: ContextOptions::default_lease_ms
 };
 
-// A peer may read or write these bytes directly, until the Grant is cancelled or its deadline passes.
+// A peer may read or write these bytes directly, until the Grant is cancelled or its deadline
+// passes.
 struct RangeGrantRequest {
   struct Range {
     SectionId section;
@@ -83,19 +90,21 @@ class BATON_EXPORT Grant {
   // OK while active and when done; else why it fails or failed.
   Status status() const;
 
-  // Gate of one layer, by its ordinal in the layout (groups in order, layers in order). REQUIRES: layer < num_layers().
+  // Gate of one layer, by its ordinal in the layout (groups in order, layers in order). REQUIRES:
+  // layer < num_layers().
   Gate gate(uint32_t layer) const;
   // Gate of the whole hand-off.
   Gate all() const;
   uint32_t num_layers() const;  // 0 for a range grant
 
-  // Starts the end: gates open with kCancelled, the writer is told, memory comes back quiet. Idempotent, does not block.
-  // The normal way to end a range grant.
+  // Starts the end: gates open with kCancelled, the writer is told, memory comes back quiet.
+  // Idempotent, does not block. The normal way to end a range grant.
   void cancel(std::string reason = "cancelled by the receiver");
-  // Blocks until terminal, at most timeout_ms (then kDeadlineExceeded, and the Grant goes on). OK when it ended DONE, or
-  // its failure. In kCaller mode it drives progress.
+  // Blocks until terminal, at most timeout_ms (then kDeadlineExceeded, and the Grant goes on). OK
+  // when it ended DONE, or its failure. In kCaller mode it drives progress.
   Status wait(uint32_t timeout_ms) const;
-  // Per layer: when its last unit was placed and its gate opened. Complete after the terminal state.
+  // Per layer: when its last unit was placed and its gate opened. Complete after the terminal
+  // state.
   GrantRecord record() const;
 
  private:

@@ -21,7 +21,8 @@ struct Id {
   friend constexpr auto operator<=>(const Id&, const Id&) = default;
 };
 
-// Given by the Context that registered the section; unique among the sections of that Context's life, never reused.
+// Given by the Context that registered the section; unique among the sections of that Context's
+// life, never reused.
 using SectionId = Id<struct SectionTag, uint32_t>;
 // A published KV cache (a Layout bound to sections) of one Context.
 using CacheId = Id<struct CacheTag, uint32_t>;
@@ -43,5 +44,7 @@ using BootId = std::array<uint8_t, 16>;
 
 template <typename Tag, typename Value>
 struct std::hash<baton::Id<Tag, Value>> {
-  size_t operator()(const baton::Id<Tag, Value>& id) const noexcept { return std::hash<Value>()(id.value); }
+  size_t operator()(const baton::Id<Tag, Value>& id) const noexcept {
+    return std::hash<Value>()(id.value);
+  }
 };

@@ -1,4 +1,5 @@
-// ContextOptions: every setting of Baton, in one validated struct. Overrides are options, never environment variables.
+// ContextOptions: every setting of Baton, in one validated struct. Overrides are options, never
+// environment variables.
 //
 // Thread rule: a value, read once by Context::create.
 #pragma once
@@ -16,43 +17,48 @@ namespace baton {
 // Who drives the data path.
 enum class ProgressMode : uint8_t {
   kThread,  // a library thread does, from create to close
-  kCaller,  // the caller does, by Context::progress(), from one thread at a time. Terminal states then wait for it;
-            // gate errors do not
+  kCaller,  // the caller does, by Context::progress(), from one thread at a time. Terminal states
+            // then wait for it; gate errors do not
 };
 
 // One way out of the process: a plug-in opened on one device.
 struct RailOptions {
-  std::string plugin = "tcp";  // name of a linked-in plug-in ("tcp", "loopback") or of one in plugin_files
-  std::string device;          // the plug-in's own: NIC, interface; empty: its default
-  std::string settings;        // "key=value,key=value"; keys in the plug-in's README
-  // For plug-ins that only reach this process: the object that connects them (loopback: its fabric). Borrowed; outlives
-  // the Context.
+  std::string plugin =
+      "tcp";           // name of a linked-in plug-in ("tcp", "loopback") or of one in plugin_files
+  std::string device;  // the plug-in's own: NIC, interface; empty: its default
+  std::string settings;  // "key=value,key=value"; keys in the plug-in's README
+  // For plug-ins that only reach this process: the object that connects them (loopback: its
+  // fabric). Borrowed; outlives the Context.
   void* in_process = nullptr;
 };
 
 struct ContextOptions {
   // ---- identity and address
-  // This Context's id to its peers; two live Contexts of one deployment do not share it. Empty: host name, process id and
-  // six random hex digits.
+  // This Context's id to its peers; two live Contexts of one deployment do not share it. Empty:
+  // host name, process id and six random hex digits.
   std::string name;
-  // Where the control port binds. Change for peers on other hosts; anything but loopback wants a secret.
+  // Where the control port binds. Change for peers on other hosts; anything but loopback wants a
+  // secret.
   std::string bind_host = "127.0.0.1";
   uint16_t port = 0;  // 0: an ephemeral one; Context::address() says which
   // What peers dial when it differs from bind_host (NAT, wildcard bind). Empty: bind_host.
   std::string advertise_host;
-  // A file of >= 32 random bytes that both sides share: TLS 1.3 with this pre-shared key. Empty: no authentication, which
-  // is allowed on loopback only.
+  // A file of >= 32 random bytes that both sides share: TLS 1.3 with this pre-shared key. Empty: no
+  // authentication, which is allowed on loopback only.
   std::string secret_file;
-  // Allows a bind beyond loopback without a secret: anyone who reaches the port can be a peer. Logged as a warning.
+  // Allows a bind beyond loopback without a secret: anyone who reaches the port can be a peer.
+  // Logged as a warning.
   bool allow_unauthenticated = false;
 
   // ---- rails
   std::vector<RailOptions> rails = {RailOptions{}};
-  std::vector<std::string> plugin_files;  // plug-in libraries to load (dlopen), before rails are opened
+  std::vector<std::string>
+      plugin_files;  // plug-in libraries to load (dlopen), before rails are opened
 
   // ---- time (all > 0)
   uint32_t heartbeat_interval_ms = 1000;
-  uint32_t peer_dead_after_ms = 5000;    // silence; >= 2 heartbeats. Longer where processes are often paused
+  uint32_t peer_dead_after_ms =
+      5000;  // silence; >= 2 heartbeats. Longer where processes are often paused
   uint32_t connect_timeout_ms = 5000;    // dial to peer known
   uint32_t default_deadline_ms = 30000;  // of a Grant or Transfer that names none
   uint32_t default_lease_ms = 20000;     // of a Grant that names none; > 2 heartbeats
@@ -61,16 +67,18 @@ struct ContextOptions {
   ProgressMode progress = ProgressMode::kThread;
   std::vector<int> data_cpus;     // CPUs of the data thread; empty: wherever the scheduler puts it
   std::vector<int> control_cpus;  // CPUs of the control thread
-  // How long the data thread keeps polling after the last work before it sleeps. 0: at once. Higher costs a core and saves
-  // a wake-up (some 10 us) per layer.
+  // How long the data thread keeps polling after the last work before it sleeps. 0: at once. Higher
+  // costs a core and saves a wake-up (some 10 us) per layer.
   uint32_t busy_poll_us = 20;
   // Longest unit; 4 KiB to 16 MiB. Both sides use the smaller of their two values.
   uint32_t unit_bytes = 1u << 20;
 
   // ---- bounds
-  uint32_t max_submissions = 4096;  // entries between callers and the data thread; full: BUSY. A power of two
-  uint32_t max_events = 65536;      // events that nobody polled; further messages of peers are refused. A power of two
-  uint32_t max_live = 4096;         // Grants and Transfers alive at once, each
+  uint32_t max_submissions =
+      4096;  // entries between callers and the data thread; full: BUSY. A power of two
+  uint32_t max_events =
+      65536;  // events that nobody polled; further messages of peers are refused. A power of two
+  uint32_t max_live = 4096;  // Grants and Transfers alive at once, each
 
   // ---- log
   LogLevel log_level = LogLevel::kWarning;

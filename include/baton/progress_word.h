@@ -4,8 +4,8 @@
 //  1. One writer at a time. It only grows, for the life of the process; nothing resets it.
 //  2. advance_to(v) is a release: KV bytes written before it are sent as they were then.
 //
-// Ownership: shared with the Transfers that read it; the handle may be destroyed first. Thread rule: one writer; value()
-// from any thread.
+// Ownership: shared with the Transfers that read it; the handle may be destroyed first. Thread
+// rule: one writer; value() from any thread.
 #pragma once
 
 #include <cstdint>
@@ -23,6 +23,8 @@ namespace api {
 class ContextImpl;
 }
 
+class Transfer;
+
 class BATON_EXPORT ProgressWord {
  public:
   ProgressWord() = default;
@@ -31,18 +33,22 @@ class BATON_EXPORT ProgressWord {
   // REQUIRES of all below: is_valid() (made by Context::create_progress_word).
 
   uint64_t value() const;
-  // Sets the word to `value` and wakes the data thread if it sleeps. kInvalidArgument, with nothing changed, when `value`
-  // is below the present one. Does not block or allocate; at most one system call.
+  // Sets the word to `value` and wakes the data thread if it sleeps. kInvalidArgument, with nothing
+  // changed, when `value` is below the present one. Does not block or allocate; at most one system
+  // call.
   Status advance_to(uint64_t value);
   // advance_to(value() + 1).
   void tick();
-  // The word itself, 64-byte aligned, for a writer that Baton does not call (a GPU kernel, another library). Such a writer
-  // uses release stores; the data thread then notices within a millisecond, as nobody wakes it.
+  // The word itself, 64-byte aligned, for a writer that Baton does not call (a GPU kernel, another
+  // library). Such a writer uses release stores; the data thread then notices within a millisecond,
+  // as nobody wakes it.
   uint64_t* address() const;
 
  private:
   friend class api::ContextImpl;
-  explicit ProgressWord(std::shared_ptr<counter::ProgressWordState> state) : state_(std::move(state)) {}
+  friend class Transfer;
+  explicit ProgressWord(std::shared_ptr<counter::ProgressWordState> state)
+      : state_(std::move(state)) {}
   std::shared_ptr<counter::ProgressWordState> state_;
 };
 

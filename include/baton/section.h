@@ -1,11 +1,13 @@
 // Section: one registered range of memory (later also storage) that peers may be granted access to.
 //
 // Invariants:
-//  1. A Section is registered on every rail of its Context from register_section until it is closed.
-//  2. It counts its users (caches, Grants, Transfers). It is never deregistered with work in flight.
+//  1. A Section is registered on every rail of its Context from register_section until it is
+//  closed.
+//  2. It counts its users (caches, Grants, Transfers). It is never deregistered with work in
+//  flight.
 //
-// Ownership: the memory stays the caller's, and outlives the Section. Thread rule: thread-safe; move and destroy from one
-// thread at a time.
+// Ownership: the memory stays the caller's, and outlives the Section. Thread rule: thread-safe;
+// move and destroy from one thread at a time.
 #pragma once
 
 #include <cstdint>
@@ -64,14 +66,16 @@ class BATON_EXPORT Section {
   uint64_t length_bytes() const;
   uint32_t users() const;  // a moment's value
 
-  // Withdraws the section: peers are told, no new Grant or Transfer can name it, those that do are cancelled. Returns when
-  // none is left and the memory is quiet: in kThread mode it waits for that, at most 2 s past a fence; in kCaller mode it
-  // drives progress itself. After it the memory is the caller's alone. OK when already closed.
+  // Withdraws the section: peers are told, no new Grant or Transfer can name it, those that do are
+  // cancelled. Returns when none is left and the memory is quiet: in kThread mode it waits for
+  // that, at most 2 s past a fence; in kCaller mode it drives progress itself. After it the memory
+  // is the caller's alone. OK when already closed.
   Status close();
 
  private:
   friend class api::ContextImpl;
-  Section(std::shared_ptr<api::ContextImpl> context, std::shared_ptr<section::SectionRecord> record);
+  Section(std::shared_ptr<api::ContextImpl> context,
+          std::shared_ptr<section::SectionRecord> record);
 
   std::shared_ptr<api::ContextImpl> context_;
   std::shared_ptr<section::SectionRecord> record_;

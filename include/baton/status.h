@@ -1,10 +1,12 @@
 // Status and Result: how every operation of Baton reports failure.
 //
 // Invariants:
-//  1. A code is chosen by what the caller can do about it; the message says what, where and why (peer, path, section,
+//  1. A code is chosen by what the caller can do about it; the message says what, where and why
+//  (peer, path, section,
 //     index, address, failed call and its errno).
 //  2. Nothing of Baton's throws. A Status that is dropped is a compiler warning.
-//  3. The codes are the same on every transport and on both sides of a hand-off; docs/errors.md has the table.
+//  3. The codes are the same on every transport and on both sides of a hand-off; docs/errors.md has
+//  the table.
 //
 // Thread rule: values; as safe as an int.
 #pragma once
@@ -34,12 +36,12 @@ enum class StatusCode : uint8_t {
   kPeerLost = 10,           // the peer died, was restarted, or its control connection was lost
   kPathLost = 11,           // no Path to the peer is left (NO_PATH); the peer itself may live
   kCancelled = 12,          // cancelled by this side or by the peer
-  kInDoubt = 13,            // ended without the receiver's verdict: the bytes may or may not have arrived
-  kUnavailable = 14,        // not on this machine: missing plug-in, driver, device or permission
-  kAddressInUse = 15,       // another process holds the address, or another live Context holds the id
-  kProtocolError = 16,      // the peer broke the protocol; its connection was closed
-  kIoError = 17,            // the operating system refused (errno in the message)
-  kInternal = 18,           // a fault of Baton's own; please report it with the message
+  kInDoubt = 13,      // ended without the receiver's verdict: the bytes may or may not have arrived
+  kUnavailable = 14,  // not on this machine: missing plug-in, driver, device or permission
+  kAddressInUse = 15,   // another process holds the address, or another live Context holds the id
+  kProtocolError = 16,  // the peer broke the protocol; its connection was closed
+  kIoError = 17,        // the operating system refused (errno in the message)
+  kInternal = 18,       // a fault of Baton's own; please report it with the message
 };
 
 // "DEADLINE_EXCEEDED" and so on: stable, for logs, metrics and JSON.
@@ -74,8 +76,8 @@ class [[nodiscard]] Status {
 template <typename T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : value_(std::move(value)) {}               // NOLINT(google-explicit-constructor)
-  Result(Status status) : status_(std::move(status)) {}       // NOLINT(google-explicit-constructor)
+  Result(T value) : value_(std::move(value)) {}          // NOLINT(google-explicit-constructor)
+  Result(Status status) : status_(std::move(status)) {}  // NOLINT(google-explicit-constructor)
   Result(StatusCode code, std::string message) : status_(code, std::move(message)) {}
 
   bool is_ok() const { return value_.has_value(); }
@@ -101,8 +103,8 @@ class [[nodiscard]] Result {
 }  // namespace baton
 
 // Returns from the enclosing function with the Status when `expression` failed.
-#define BATON_RETURN_IF_ERROR(expression)                     \
-  do {                                                        \
-    ::baton::Status baton_status_ = (expression);             \
-    if (!baton_status_.is_ok()) return baton_status_;         \
+#define BATON_RETURN_IF_ERROR(expression)             \
+  do {                                                \
+    ::baton::Status baton_status_ = (expression);     \
+    if (!baton_status_.is_ok()) return baton_status_; \
   } while (false)

@@ -1,5 +1,5 @@
-// Records of what a Grant or Transfer did. All times are CLOCK_MONOTONIC nanoseconds of the recording process; 0: has not
-// happened.
+// Records of what a Grant or Transfer did. All times are CLOCK_MONOTONIC nanoseconds of the
+// recording process; 0: has not happened.
 //
 // Thread rule: values.
 #pragma once
@@ -11,9 +11,9 @@ namespace baton {
 
 // One layer, seen by the sender. Times are those of the chunk that completes the layer.
 struct SentLayer {
-  uint32_t layer = 0;      // ordinal
-  int64_t ticked_ns = 0;   // the data thread saw the ProgressWord pass it
-  int64_t posted_ns = 0;   // its last unit was accepted by a plug-in
+  uint32_t layer = 0;     // ordinal
+  int64_t ticked_ns = 0;  // the data thread saw the ProgressWord pass it
+  int64_t posted_ns = 0;  // its last unit was accepted by a plug-in
   uint64_t units = 0;
   uint64_t bytes = 0;
 };

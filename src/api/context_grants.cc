@@ -1,0 +1,230 @@
+// Grants: what a receiver checks, counts and arms before its permission leaves the process.
+#include <algorithm>
+
+#include "src/api/context_impl.h"
+#include "src/base/assert.h"
+#include "src/base/checked_math.h"
+#include "src/kv/plan.h"
+
+namespace baton::api {
+
+namespace {
+
+constexpr int64_t kMsNs = 1'000'000;
+
+Status check_times(const ContextOptions& options, uint32_t lease_ms) {
+  if (lease_ms / 2 <= options.heartbeat_interval_ms) {
+    return Status(StatusCode::kInvalidArgument, "lease_ms is " + std::to_string(lease_ms) +
+                                                    ": must be more than two heartbeats of " +
+                                                    std::to_string(options.heartbeat_interval_ms) +
+                                                    " ms");
+  }
+  return Status::ok();
+}
+
+}  // namespace
+
+Status ContextImpl::check_room(size_t live, std::string_view what) const {
+  if (closing_.load(std::memory_order_acquire))
+    return Status(StatusCode::kFailedPrecondition, "the Context is closed");
+  if (live < options_.max_live) return Status::ok();
+  return Status(StatusCode::kBusy,
+                std::to_string(live) + " " + std::string(what) +
+                    " are alive (ContextOptions::max_live): retry when some have ended");
+}
+
+Result<std::shared_ptr<handoff::GrantState>> ContextImpl::new_grant(PeerId peer,
+                                                                    const std::string& tag,
+                                                                    uint32_t deadline_ms,
+                                                                    uint32_t lease_ms) {
+  if (tag.size() > wire::kMaxTagBytes) {
+    return Status(StatusCode::kInvalidArgument,
+                  "the tag has " + std::to_string(tag.size()) + " bytes: at most 4096");
+  }
+  const uint32_t lease = lease_ms == 0 ? options_.default_lease_ms : lease_ms;
+  Status times = check_times(options_, lease);
+  if (!times.is_ok()) return times;
+  auto grant = std::make_shared<handoff::GrantState>();
+  grant->peer = peer;
+  grant->tag = tag;
+  grant->counters = counters_.get();
+  grant->granted_ns = clock_.now_ns();
+  grant->deadline_ns =
+      grant->granted_ns +
+      int64_t{deadline_ms == 0 ? options_.default_deadline_ms : deadline_ms} * kMsNs;
+  grant->lease_ns = int64_t{lease} * kMsNs;
+  const std::lock_guard<std::mutex> lock(state_mutex_);
+  Status room = check_room(live_grants_.size(), "Grants");
+  if (!room.is_ok()) return room;
+  grant->id = GrantId(next_grant_++);
+  return grant;
+}
+
+Result<Grant> ContextImpl::grant(const GrantRequest& request) {
+  auto peer = ready_peer(request.peer);
+  if (!peer.is_ok()) return peer.status();
+  auto created = new_grant(request.peer, request.tag, request.deadline_ms, request.lease_ms);
+  if (!created.is_ok()) return created.status();
+  std::shared_ptr<handoff::GrantState> grant = std::move(created).value();
+  Status filled = fill_kv_grant(*grant, request, *peer);
+  if (!filled.is_ok()) return filled;
+  return open_grant(std::move(grant));
+}
+
+Status ContextImpl::fill_kv_grant(handoff::GrantState& grant, const GrantRequest& request,
+                                  const PeerEntry& peer) {
+  auto layout = local_layout(request.cache);
+  if (!layout.is_ok()) return layout.status();
+  const auto& caches = peer.info.describe.caches;
+  const auto source = std::find_if(caches.begin(), caches.end(), [&](const auto& cache) {
+    return cache.name == request.source_cache;
+  });
+  if (source == caches.end()) {
+    return Status(StatusCode::kNotFound, "peer " + std::to_string(request.peer.value) + " (" +
+                                             peer.info.name + ") publishes no cache \"" +
+                                             request.source_cache + "\"");
+  }
+  kv::PlanRequest plan_request;
+  plan_request.source = &source->layout;
+  plan_request.target = layout->get();
+  plan_request.target_blocks = request.block_lists;
+  plan_request.tokens = request.tokens;
+  plan_request.unit_bytes = peer.info.unit_bytes;
+  auto plan = kv::Plan::create(plan_request);
+  if (!plan.is_ok()) return plan.status();
+  grant.target_cache = request.cache;
+  grant.source_cache = source->id;
+  grant.tokens = request.tokens;
+  grant.block_lists = request.block_lists;
+  grant.total_units = plan->total_units();
+  grant.total_bytes = plan->total_bytes();
+  BATON_RETURN_IF_ERROR(permit_units(grant, *plan));
+  return arm_layers(grant, *plan);
+}
+
+Status ContextImpl::permit_units(handoff::GrantState& grant, const kv::Plan& plan) {
+  std::map<SectionId, uint8_t*> memory;
+  kv::Unit unit;
+  for (uint32_t layer = 0; layer < plan.num_layers(); ++layer) {
+    auto cursor = plan.cursor(layer, grant.tokens);
+    while (cursor.next(unit)) {
+      auto [held, is_new] = memory.try_emplace(unit.target_section, nullptr);
+      if (is_new) {
+        auto use = sections_.acquire(unit.target_section);
+        if (!use.is_ok()) return use.status();
+        held->second = static_cast<uint8_t*>((*use)->address());
+        grant.uses.push_back(std::move(use).value());
+      }
+      grant.permissions.add({unit.target_section.value, unit.target_offset_bytes,
+                             unit.target_offset_bytes + unit.length_bytes, held->second});
+    }
+  }
+  grant.permissions.seal();
+  return Status::ok();
+}
+
+Status ContextImpl::arm_layers(handoff::GrantState& grant, const kv::Plan& plan) {
+  auto slots = counters_->allocate(plan.num_layers());
+  if (!slots.is_ok()) return slots.status();
+  grant.slots = std::move(slots).value();
+  grant.num_layers = plan.num_layers();
+  grant.layers = std::make_unique<handoff::GrantState::Layer[]>(grant.num_layers);
+  grant.all = std::make_shared<counter::GateState>(1, grant.granted_ns);
+  uint32_t ordinal = 0;
+  for (const counter::SlotExtent& extent : grant.slots.extents) {
+    for (uint32_t i = 0; i < extent.count; ++i, ++ordinal) {
+      handoff::GrantState::Layer& layer = grant.layers[ordinal];
+      layer.slot = counter::SlotIndex(extent.first.value + i);
+      layer.units = plan.units_of_layer(ordinal);
+      // A layer without units (a window that holds none of these tokens) has nothing to wait for.
+      layer.gate = std::make_shared<counter::GateState>(layer.units > 0 ? 1 : 0, grant.granted_ns);
+      layer.generation = counters_->generation(layer.slot);
+      counters_->arm(layer.slot, grant.peer, layer.units);
+    }
+  }
+  return Status::ok();
+}
+
+Result<Grant> ContextImpl::grant_ranges(const RangeGrantRequest& request) {
+  auto peer = ready_peer(request.peer);
+  if (!peer.is_ok()) return peer.status();
+  if (request.ranges.empty())
+    return Status(StatusCode::kInvalidArgument, "a range grant without ranges");
+  if (request.ranges.size() > wire::kMaxRanges) {
+    return Status(StatusCode::kInvalidArgument, std::to_string(request.ranges.size()) +
+                                                    " ranges: at most " +
+                                                    std::to_string(wire::kMaxRanges));
+  }
+  if (!request.allow_read && !request.allow_write) {
+    return Status(StatusCode::kInvalidArgument,
+                  "a range grant that allows neither reads nor writes");
+  }
+  auto created = new_grant(request.peer, request.tag, request.deadline_ms, request.lease_ms);
+  if (!created.is_ok()) return created.status();
+  std::shared_ptr<handoff::GrantState> grant = std::move(created).value();
+  grant->is_ranges = true;
+  grant->allow_read = request.allow_read;
+  grant->allow_write = request.allow_write;
+  for (size_t i = 0; i < request.ranges.size(); ++i) {
+    const auto& range = request.ranges[i];
+    const std::string who = "range " + std::to_string(i) + " of the grant";
+    if (range.length_bytes == 0) return Status(StatusCode::kInvalidArgument, who + " has length 0");
+    Status inside =
+        sections_.check_range({range.section, range.offset_bytes, range.length_bytes}, who);
+    if (!inside.is_ok()) return inside;
+    auto use = sections_.acquire(range.section);
+    if (!use.is_ok()) return use.status();
+    grant->permissions.add({range.section.value, range.offset_bytes,
+                            range.offset_bytes + range.length_bytes,
+                            static_cast<uint8_t*>((*use)->address())});
+    grant->uses.push_back(std::move(use).value());
+    grant->ranges.push_back({range.section, range.offset_bytes, range.length_bytes});
+    grant->total_bytes += range.length_bytes;
+  }
+  grant->permissions.seal();
+  grant->all = std::make_shared<counter::GateState>(1, grant->granted_ns);
+  return open_grant(std::move(grant));
+}
+
+Result<Grant> ContextImpl::open_grant(std::shared_ptr<handoff::GrantState> grant) {
+  {
+    const std::lock_guard<std::mutex> lock(state_mutex_);
+    // A peer that went down since the check is found here: from now on its end finds the Grant.
+    const auto peer = peers_.find(grant->peer);
+    if (peer == peers_.end() || peer->second.phase != PeerPhase::kReady) {
+      grant->give_back();
+      return Status(StatusCode::kPeerLost, grant->describe() + ": the peer is gone");
+    }
+    live_grants_[grant->id] = grant;
+  }
+  Status submitted = engine_->submit(handoff::OpenGrant{grant});
+  if (!submitted.is_ok()) {
+    const std::lock_guard<std::mutex> lock(state_mutex_);
+    live_grants_.erase(grant->id);
+    grant->give_back();
+    return submitted;
+  }
+  control_->set_alarm(grant->deadline_ns);
+  return Grant(shared_from_this(), std::move(grant));
+}
+
+void ContextImpl::cancel_grant(const std::shared_ptr<handoff::GrantState>& grant, Status why) {
+  if (grant->begin_cancel(std::move(why), clock_.now_ns())) engine_->queue_cancel(grant);
+}
+
+void ContextImpl::grant_ended(const std::shared_ptr<handoff::GrantState>& grant) {
+  {
+    const std::lock_guard<std::mutex> lock(state_mutex_);
+    live_grants_.erase(grant->id);
+  }
+  Event event;
+  event.kind = EventKind::kGrantEnded;
+  event.peer = grant->peer;
+  event.grant = grant->id;
+  event.tag = grant->tag;
+  event.status = grant->life.status();
+  emit(std::move(event));
+  state_changed_.notify_all();
+}
+
+}  // namespace baton::api

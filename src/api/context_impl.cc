@@ -1,0 +1,431 @@
+#include "src/api/context_impl.h"
+
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cstdio>
+#include <cstring>
+#include <thread>
+
+#include "baton/plugin/builtin.h"
+#include "src/base/assert.h"
+#include "src/base/environment.h"
+#include "src/base/random.h"
+
+namespace baton::api {
+
+namespace {
+
+constexpr int64_t kMsNs = 1'000'000;
+// A request's end after its cancel: 500 ms to quiet, 1.5 s to a verdict, and the fence.
+constexpr int64_t kEndAfterCancelNs = 2'500 * kMsNs;
+
+std::string default_name() {
+  char host[128] = {};
+  if (::gethostname(host, sizeof(host) - 1) != 0) std::strcpy(host, "host");
+  std::string name;
+  for (const char* c = host; *c != '\0'; ++c) {
+    const bool plain =
+        (*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || (*c >= '0' && *c <= '9');
+    name += plain ? *c : '-';
+  }
+  char digits[8];
+  std::snprintf(digits, sizeof(digits), "%06x",
+                static_cast<unsigned>(base::secure_random_u64() & 0xffffff));
+  return name.substr(0, 64) + "-" + std::to_string(::getpid()) + "-" + digits;
+}
+
+}  // namespace
+
+ContextImpl::ContextImpl(ContextOptions options)
+    : options_(std::move(options)), logger_(options_.log_level, options_.log_callback) {
+  if (options_.name.empty()) options_.name = default_name();
+  // The high half tells the Grants of this boot from those of another; the low half counts.
+  next_grant_ = (base::secure_random_u64() << 32) | 1;
+}
+
+ContextImpl::~ContextImpl() { close(0).ignore(); }
+
+Result<std::shared_ptr<ContextImpl>> ContextImpl::create(ContextOptions options) {
+  Status valid = options.validate();
+  if (!valid.is_ok()) return valid;
+  std::shared_ptr<ContextImpl> impl(new ContextImpl(std::move(options)));
+  Status started = impl->start();
+  if (!started.is_ok()) return started;
+  return impl;
+}
+
+Status ContextImpl::start() {
+  auto waker = counter::Waker::create();
+  if (!waker.is_ok()) return waker.status();
+  waker_ = std::move(waker).value();
+  auto counters = counter::CounterTable::create();
+  if (!counters.is_ok()) return counters.status();
+  counters_ = std::move(counters).value();
+  auto event_fd = base::EventFd::create();
+  if (!event_fd.is_ok()) return event_fd.status();
+  events_ = std::make_unique<EventQueue>(std::move(event_fd).value(), options_.max_events);
+
+  handoff::Engine::Limits limits;
+  limits.max_submissions = options_.max_submissions;
+  limits.max_live = options_.max_live;
+  engine_ =
+      std::make_unique<handoff::Engine>(limits, this, counters_.get(), waker_, clock_, logger_);
+  BATON_RETURN_IF_ERROR(open_rails());
+
+  transport::DataLoop::Options loop_options;
+  loop_options.busy_poll_us = options_.busy_poll_us;
+  loop_options.cpus = options_.data_cpus;
+  std::vector<transport::Rail*> rails;
+  for (const auto& rail : rails_) rails.push_back(rail.get());
+  auto loop = transport::DataLoop::create(loop_options, engine_.get(), waker_, rails, clock_);
+  if (!loop.is_ok()) return loop.status();
+  loop_ = std::move(loop).value();
+  if (options_.progress == ProgressMode::kThread) {
+    BATON_RETURN_IF_ERROR(loop_->start());
+  } else {
+    caller_fd_.reset(::epoll_create1(EPOLL_CLOEXEC));
+    for (const int fd : {events_->fd(), loop_->fd()}) {
+      epoll_event event{};
+      event.events = EPOLLIN;
+      if (::epoll_ctl(caller_fd_.get(), EPOLL_CTL_ADD, fd, &event) != 0) {
+        return Status(StatusCode::kIoError, std::string("epoll_ctl for the caller's descriptor: ") +
+                                                std::strerror(errno));
+      }
+    }
+    waker_->prepare_sleep();
+  }
+  return start_control();
+}
+
+Status ContextImpl::open_rails() {
+  BATON_RETURN_IF_ERROR(plugins_.add_builtin(baton_plugin_tcp()));
+  BATON_RETURN_IF_ERROR(plugins_.add_builtin(baton_plugin_loopback()));
+  for (const std::string& file : options_.plugin_files) {
+    auto loaded = plugins_.load_file(file);
+    if (!loaded.is_ok()) return loaded.status();
+  }
+  for (const RailOptions& rail_options : options_.rails) {
+    auto plugin = plugins_.find(rail_options.plugin);
+    if (!plugin.is_ok()) return plugin.status();
+    const RailIndex index(static_cast<uint16_t>(rails_.size()));
+    auto rail = transport::Rail::open(index, *plugin, rail_options, engine_.get(), clock_, logger_);
+    if (!rail.is_ok()) return rail.status();
+    rails_.push_back(std::move(rail).value());
+  }
+  std::vector<transport::Rail*> rails;
+  for (const auto& rail : rails_) rails.push_back(rail.get());
+  engine_->set_rails(std::move(rails));
+  return Status::ok();
+}
+
+Status ContextImpl::start_control() {
+  control::ControlOptions control;
+  control.name = options_.name;
+  control.bind_host = options_.bind_host;
+  control.port = options_.port;
+  control.advertise_host = options_.advertise_host;
+  control.allow_unauthenticated = options_.allow_unauthenticated;
+  control.heartbeat_interval_ms = options_.heartbeat_interval_ms;
+  control.dead_after_ms = options_.peer_dead_after_ms;
+  control.dial_timeout_ms = options_.connect_timeout_ms;
+  control.cpus = options_.control_cpus;
+  if (!options_.secret_file.empty()) {
+    auto secret = control::read_secret_file(options_.secret_file, logger_);
+    if (!secret.is_ok()) return secret.status();
+    control.secret = std::move(secret).value();
+  }
+  auto started = control::ControlPlane::start(control, this, logger_, clock_);
+  if (!started.is_ok()) return started.status();
+  control_ = std::move(started).value();
+  address_ = control_->address();
+  return Status::ok();
+}
+
+// ---- progress
+// -------------------------------------------------------------------------------------------------------
+
+uint32_t ContextImpl::progress() {
+  if (options_.progress != ProgressMode::kCaller) return 0;
+  const std::lock_guard<std::mutex> lock(progress_mutex_);
+  waker_->finish_sleep();
+  const uint32_t done = loop_->turn();
+  // Between calls whoever has work makes event_fd() readable.
+  waker_->prepare_sleep();
+  if (done > 0 || engine_->has_work()) waker_->wake();
+  return done;
+}
+
+bool ContextImpl::wait_until(int64_t deadline_ns, const std::function<bool()>& is_done,
+                             const std::function<void(int64_t)>& sleep) {
+  // A caller who drives sleeps no longer than this at a time: another thread's progress may end the
+  // wait.
+  constexpr int64_t kDriveSliceNs = 50 * kMsNs;
+  while (!is_done()) {
+    const int64_t now = clock_.now_ns();
+    if (now >= deadline_ns) return is_done();
+    if (options_.progress == ProgressMode::kThread) {
+      sleep(deadline_ns);
+    } else if (progress() == 0 && !is_done()) {
+      const std::lock_guard<std::mutex> lock(progress_mutex_);
+      loop_->sleep(std::min(deadline_ns, now + kDriveSliceNs));
+      waker_->prepare_sleep();
+    }
+  }
+  return true;
+}
+
+void ContextImpl::run_on_data(const std::function<void()>& task) {
+  if (options_.progress == ProgressMode::kCaller) {
+    const std::lock_guard<std::mutex> lock(progress_mutex_);
+    task();
+    return;
+  }
+  std::mutex mutex;
+  std::condition_variable done;
+  bool is_done = false;
+  handoff::Command command = handoff::RunTask{[&] {
+    task();
+    const std::lock_guard<std::mutex> lock(mutex);
+    is_done = true;
+    done.notify_one();
+  }};
+  while (!engine_->submit(std::move(command)).is_ok()) std::this_thread::yield();
+  std::unique_lock<std::mutex> lock(mutex);
+  done.wait(lock, [&] { return is_done; });
+}
+
+// ---- sections and caches
+// --------------------------------------------------------------------------------------------
+
+Result<Section> ContextImpl::register_section(SectionOptions options) {
+  if (closing_.load(std::memory_order_acquire))
+    return Status(StatusCode::kFailedPrecondition, "the Context is closed");
+  auto added = sections_.add(options);
+  if (!added.is_ok()) return added.status();
+  const std::shared_ptr<section::SectionRecord> record = *added;
+  Status registered;
+  run_on_data([&] {
+    for (const auto& rail : rails_) {
+      baton_region* region = nullptr;
+      baton_region_key key{};
+      char error[BATON_ERROR_BYTES] = {};
+      const baton_rc rc =
+          rail->plugin().region_register(rail->handle(), record->address(), record->length_bytes(),
+                                         record->id().value, &region, &key, error);
+      if (rc != BATON_RC_OK) {
+        registered = transport::status_of(
+            rc, "registering " + record->describe() + " on rail " + rail->name(), error);
+        return;
+      }
+      record->add_rail_key({rail->index(), key.key, key.base, region});
+    }
+  });
+  if (!registered.is_ok()) {
+    record->withdraw();
+    unregister(record).ignore();
+    return registered;
+  }
+  record->open();
+  wire::SectionsChanged changed;
+  wire::SectionDescription described;
+  described.id = record->id();
+  described.name = record->name();
+  described.kind = record->kind();
+  described.length_bytes = record->length_bytes();
+  for (const auto& key : record->rail_keys())
+    described.keys.push_back({key.rail, key.key, key.base});
+  changed.added.push_back(std::move(described));
+  tell_all(changed);
+  return Section(shared_from_this(), record);
+}
+
+Status ContextImpl::unregister(const std::shared_ptr<section::SectionRecord>& record) {
+  run_on_data([&] {
+    for (const auto& key : record->rail_keys()) {
+      transport::Rail& rail = *rails_[key.rail.value];
+      rail.plugin().region_unregister(rail.handle(), key.region);
+    }
+  });
+  sections_.remove(record->id());
+  return Status::ok();
+}
+
+Status ContextImpl::close_section(const std::shared_ptr<section::SectionRecord>& record) {
+  {
+    const std::lock_guard<std::mutex> lock(close_mutex_);
+    if (closed_) return Status::ok();  // the Context's end unregistered everything
+  }
+  record->withdraw();
+  wire::SectionsChanged changed;
+  changed.withdrawn.push_back(record->id());
+  tell_all(changed);
+  const Status why(StatusCode::kCancelled, record->describe() + " was closed");
+  std::vector<std::shared_ptr<handoff::GrantState>> grants;
+  std::vector<std::shared_ptr<handoff::TransferState>> transfers;
+  {
+    const std::lock_guard<std::mutex> lock(state_mutex_);
+    for (const auto& [id, grant] : live_grants_) {
+      for (const auto& use : grant->uses) {
+        if (use.record() == record.get()) grants.push_back(grant);
+      }
+    }
+    for (const auto& [id, transfer] : live_transfers_) {
+      for (const auto& use : transfer->uses) {
+        if (use.record() == record.get()) transfers.push_back(transfer);
+      }
+    }
+  }
+  for (const auto& grant : grants) cancel_grant(grant, why);
+  for (const auto& transfer : transfers) cancel_transfer(transfer, why);
+  const int64_t deadline_ns = clock_.now_ns() + kEndAfterCancelNs;
+  const bool unused = wait_until(
+      deadline_ns, [&] { return record->users() == 0; },
+      [&](int64_t until_ns) { record->wait_unused(until_ns).ignore(); });
+  if (!unused) return record->wait_unused(0);
+  return unregister(record);
+}
+
+Result<KvCache> ContextImpl::publish_cache(CacheOptions options) {
+  if (options.name.empty() || options.name.size() > wire::kMaxNameBytes) {
+    return Status(StatusCode::kInvalidArgument, "the cache's name \"" + options.name + "\" has " +
+                                                    std::to_string(options.name.size()) +
+                                                    " bytes: 1 to 255 are allowed");
+  }
+  std::vector<SectionLength> lengths;
+  for (const auto& section : sections_.list())
+    lengths.push_back({section->id(), section->length_bytes()});
+  Status valid = validate(options.layout, lengths);
+  if (!valid.is_ok())
+    return Status(valid.code(), "cache \"" + options.name + "\": " + valid.message());
+  auto layout = std::make_shared<const Layout>(std::move(options.layout));
+  wire::CachesChanged changed;
+  KvCache cache;
+  {
+    const std::lock_guard<std::mutex> lock(state_mutex_);
+    for (const auto& [id, other] : caches_) {
+      if (other.name == options.name) {
+        return Status(StatusCode::kInvalidArgument, "the cache name \"" + options.name +
+                                                        "\" is taken by cache " +
+                                                        std::to_string(id.value));
+      }
+    }
+    cache.id_ = CacheId(++last_cache_);
+    caches_[cache.id_] = Cache{options.name, layout};
+  }
+  cache.context_ = shared_from_this();
+  cache.layout_ = layout;
+  changed.added.push_back({cache.id_, options.name, *layout});
+  tell_all(changed);
+  return cache;
+}
+
+void ContextImpl::withdraw_cache(CacheId id) {
+  {
+    const std::lock_guard<std::mutex> lock(state_mutex_);
+    if (caches_.erase(id) == 0) return;
+  }
+  wire::CachesChanged changed;
+  changed.withdrawn.push_back(id);
+  tell_all(changed);
+}
+
+Result<std::shared_ptr<const Layout>> ContextImpl::local_layout(CacheId cache) const {
+  const std::lock_guard<std::mutex> lock(state_mutex_);
+  const auto found = caches_.find(cache);
+  if (found == caches_.end()) {
+    return Status(StatusCode::kNotFound,
+                  "local cache " + std::to_string(cache.value) + " is not published");
+  }
+  return found->second.layout;
+}
+
+Result<ProgressWord> ContextImpl::create_progress_word() {
+  return ProgressWord(std::make_shared<counter::ProgressWordState>(waker_));
+}
+
+// ---- events
+// ---------------------------------------------------------------------------------------------------------
+
+void ContextImpl::emit(Event event) {
+  const PeerId peer = event.peer;
+  if (events_->push(std::move(event))) return;
+  drop_peer(peer, Status(StatusCode::kExhausted,
+                         "more messages than ContextOptions::max_events wait unpolled"));
+}
+
+int ContextImpl::event_fd() const {
+  return caller_fd_.is_valid() ? caller_fd_.get() : events_->fd();
+}
+
+Result<Event> ContextImpl::wait_event(uint32_t timeout_ms) {
+  std::optional<Event> event;
+  const int64_t deadline_ns = clock_.now_ns() + int64_t{timeout_ms} * kMsNs;
+  wait_until(
+      deadline_ns, [&] { return event.has_value() || (event = events_->take()).has_value(); },
+      [&](int64_t until_ns) { event = events_->wait(until_ns); });
+  if (event.has_value()) return std::move(*event);
+  return Status(StatusCode::kDeadlineExceeded,
+                "no event within " + std::to_string(timeout_ms) + " ms");
+}
+
+// ---- end
+// ------------------------------------------------------------------------------------------------------------
+
+Status ContextImpl::close(uint32_t drain_ms) {
+  const std::lock_guard<std::mutex> closing(close_mutex_);
+  if (closed_) return Status::ok();
+  closing_.store(true, std::memory_order_release);
+  const auto all_ended = [this] {
+    const std::lock_guard<std::mutex> lock(state_mutex_);
+    return live_grants_.empty() && live_transfers_.empty();
+  };
+  const auto sleep = [this](int64_t until_ns) {
+    std::unique_lock<std::mutex> lock(state_mutex_);
+    state_changed_.wait_until(
+        lock, std::chrono::steady_clock::time_point(std::chrono::nanoseconds(until_ns)));
+  };
+  bool drained = true;
+  if (engine_ != nullptr && loop_ != nullptr && control_ != nullptr) {
+    drained = wait_until(clock_.now_ns() + int64_t{drain_ms} * kMsNs, all_ended, sleep);
+    if (!drained) {
+      std::vector<PeerId> known;
+      {
+        const std::lock_guard<std::mutex> lock(state_mutex_);
+        for (const auto& [peer, entry] : peers_) known.push_back(peer);
+      }
+      for (const PeerId peer : known) {
+        fail_peer_requests(peer, Status(StatusCode::kCancelled, "the local Context closes"));
+      }
+      wait_until(clock_.now_ns() + kEndAfterCancelNs, all_ended, sleep);
+    }
+  }
+  if (control_ != nullptr) control_->stop();
+  if (loop_ != nullptr) {
+    loop_->stop();
+    const int64_t give_up_ns = clock_.now_ns() + kEndAfterCancelNs;
+    // The data thread is gone: what remains is fenced from here.
+    while (!engine_->shut_down(clock_.now_ns())) {
+      for (const auto& rail : rails_) rail->plugin().progress(rail->handle(), 1u << 20);
+      BATON_ASSERT(clock_.now_ns() < give_up_ns, "every fence of a plug-in ends");
+    }
+  }
+  for (const auto& record : sections_.list()) {
+    record->withdraw();
+    for (const auto& key : record->rail_keys()) {
+      transport::Rail& rail = *rails_[key.rail.value];
+      rail.plugin().region_unregister(rail.handle(), key.region);
+    }
+  }
+  loop_.reset();
+  rails_.clear();
+  closed_ = true;
+  if (drained) return Status::ok();
+  return Status(StatusCode::kDeadlineExceeded, "requests that had not ended within " +
+                                                   std::to_string(drain_ms) + " ms were cancelled");
+}
+
+}  // namespace baton::api

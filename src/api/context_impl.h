@@ -1,0 +1,213 @@
+// ContextImpl: assembles the rest. Owns the tables that callers, control thread and data thread
+// share, and carries calls and events between them.
+//
+// Locks: `state_mutex_` guards peers, offers, live requests and caches; nothing is called with it
+// held that could take it again, wait, or send. `progress_mutex_` is held by whoever drives the
+// data path in kCaller mode.
+//
+// Thread rule: public functions from any thread unless said otherwise.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "baton/context.h"
+#include "src/api/event_queue.h"
+#include "src/base/clock.h"
+#include "src/base/log.h"
+#include "src/control/control_plane.h"
+#include "src/counter/counter_table.h"
+#include "src/counter/waker.h"
+#include "src/handoff/engine.h"
+#include "src/section/section_table.h"
+#include "src/transport/data_loop.h"
+#include "src/transport/plugin_registry.h"
+#include "src/transport/rail.h"
+
+namespace baton::api {
+
+class ContextImpl : public handoff::EngineOutput,
+                    public control::ControlHandler,
+                    public std::enable_shared_from_this<ContextImpl> {
+ public:
+  static Result<std::shared_ptr<ContextImpl>> create(ContextOptions options);
+  ~ContextImpl() override;
+
+  // ---- what Context offers; contracts in include/baton
+  const std::string& address() const { return address_; }
+  const std::string& name() const { return options_.name; }
+  Result<Section> register_section(SectionOptions options);
+  Result<KvCache> publish_cache(CacheOptions options);
+  Result<ProgressWord> create_progress_word();
+  Result<PeerId> connect(std::string_view address, uint32_t timeout_ms);
+  Status disconnect(PeerId peer);
+  Result<PeerDescription> describe_peer(PeerId peer) const;
+  std::vector<PeerId> peers() const;
+  Status send_message(PeerId peer, uint64_t tag, std::span<const uint8_t> bytes);
+  Result<Grant> grant(const GrantRequest& request);
+  Result<Grant> grant_ranges(const RangeGrantRequest& request);
+  Result<GrantOffer> wait_offer(std::string_view tag, uint32_t timeout_ms);
+  Result<Transfer> push(const PushRequest& request);
+  Result<Transfer> raw(const RawRequest& request, handoff::TransferKind kind);
+  size_t poll_events(std::span<Event> out) { return events_->poll(out); }
+  int event_fd() const;
+  Result<Event> wait_event(uint32_t timeout_ms);
+  uint32_t progress();
+  Status close(uint32_t drain_ms);
+
+  // ---- what handles need
+  Status close_section(const std::shared_ptr<section::SectionRecord>& record);
+  void withdraw_cache(CacheId cache);
+  void cancel_grant(const std::shared_ptr<handoff::GrantState>& grant, Status why);
+  void cancel_transfer(const std::shared_ptr<handoff::TransferState>& transfer, Status why);
+  Status submit_chunk(const std::shared_ptr<handoff::TransferState>& transfer,
+                      const ChunkPlan& plan, std::shared_ptr<counter::ProgressWordState> word);
+  Status seal(const std::shared_ptr<handoff::TransferState>& transfer);
+  // Until `is_done` or the time is over; in kCaller mode by driving. `sleep` blocks until the state
+  // may have changed.
+  bool wait_until(int64_t deadline_ns, const std::function<bool()>& is_done,
+                  const std::function<void(int64_t)>& sleep);
+  int64_t now_ns() const { return clock_.now_ns(); }
+
+  // ---- EngineOutput (data thread)
+  Status send(PeerId peer, const wire::Message& message) override;
+  void emit(Event event) override;
+  void drop_peer(PeerId peer, const Status& why) override;
+  void grant_ended(const std::shared_ptr<handoff::GrantState>& grant) override;
+  void transfer_ended(const std::shared_ptr<handoff::TransferState>& transfer) override;
+  void offer_arrived(PeerId peer, wire::GrantOffer offer) override;
+  void offer_ended(PeerId peer, GrantId grant) override;
+  void path_ready(PeerId peer, const Status& status) override;
+  int64_t lease_basis_ns(PeerId peer) override;
+
+  // ---- ControlHandler (control thread)
+  wire::Describe describe_self() override;
+  Status check_peer(const wire::Describe& theirs) override;
+  void on_peer_up(PeerId peer, const control::PeerInfo& info) override;
+  void on_dial_failed(PeerId peer, const Status& why) override;
+  void on_dial_joined(PeerId dialed, PeerId existing) override;
+  void on_peer_down(PeerId peer, const Status& why) override;
+  void on_message(PeerId peer, wire::Message&& message) override;
+  void on_stream(PeerId peer, PathEpoch epoch, base::UniqueFd stream) override;
+  void on_stream_failed(PeerId peer, PathEpoch epoch, const Status& why) override;
+  void on_heartbeat_echo(PeerId peer, int64_t sent_ns) override;
+  int64_t on_alarm(int64_t now_ns) override;
+
+ private:
+  enum class PeerPhase : uint8_t { kDialling, kOpeningPath, kReady, kFailed };
+  struct PeerEntry {
+    PeerPhase phase = PeerPhase::kDialling;
+    Status failure;          // of kFailed
+    PeerId joined;           // dialled twice: the connection that counts
+    bool reported = false;   // kPeerUp was emitted
+    bool abandoned = false;  // connect() gave up: the entry goes with the dial's last report
+    control::PeerInfo info;
+    RailIndex local_rail;
+    RailIndex remote_rail;
+    PathEpoch epoch;
+    int64_t lease_basis_ns = 0;
+  };
+  struct Offer {
+    PeerId peer;
+    wire::GrantOffer message;
+    int64_t arrived_ns = 0;
+    bool taken = false;  // a Transfer answered it
+  };
+
+  explicit ContextImpl(ContextOptions options);
+  Status start();
+  Status open_rails();
+  Status start_control();
+
+  // Runs `task` where rails may be called, and waits for it.
+  void run_on_data(const std::function<void()>& task);
+  Status unregister(const std::shared_ptr<section::SectionRecord>& record);
+
+  // context_peers.cc
+  void pass_to_data(handoff::Command&& command);
+  bool flush_backlog();
+  void begin_path(PeerId peer);
+  void path_requested(PeerId peer, const wire::PathRequest& request);
+  void path_replied(PeerId peer, const wire::PathReply& reply);
+  void fail_peer_requests(PeerId peer, const Status& why);
+  Result<PeerEntry> ready_peer(PeerId peer) const;
+  void tell_all(const wire::Message& message);
+  Status wait_peer(PeerId* peer, int64_t deadline_ns);
+
+  // context_grants.cc
+  Status check_room(size_t live, std::string_view what) const;
+  Result<std::shared_ptr<handoff::GrantState>> new_grant(PeerId peer, const std::string& tag,
+                                                         uint32_t deadline_ms, uint32_t lease_ms);
+  Status fill_kv_grant(handoff::GrantState& grant, const GrantRequest& request,
+                       const PeerEntry& peer);
+  Status arm_layers(handoff::GrantState& grant, const kv::Plan& plan);
+  Status permit_units(handoff::GrantState& grant, const kv::Plan& plan);
+  Result<Grant> open_grant(std::shared_ptr<handoff::GrantState> grant);
+  Result<std::shared_ptr<const Layout>> local_layout(CacheId cache) const;
+
+  // context_transfers.cc
+  Result<Offer> find_offer(GrantId grant) const;
+  GrantOffer public_offer(const Offer& offer) const;
+  std::shared_ptr<handoff::TransferState> new_transfer(const Offer& offer,
+                                                       handoff::TransferKind kind,
+                                                       uint32_t deadline_ms);
+  Status fill_push(handoff::TransferState& transfer, const PushRequest& request, const Offer& offer,
+                   const PeerEntry& peer);
+  Status fill_raw(handoff::TransferState& transfer, const RawRequest& request, const Offer& offer,
+                  const PeerEntry& peer);
+  Status hold_local(handoff::TransferState& transfer, SectionId section, RailIndex rail);
+  Status hold_remote(handoff::TransferState& transfer, SectionId section,
+                     const PeerEntry& peer) const;
+  Result<Transfer> open_transfer(std::shared_ptr<handoff::TransferState> transfer,
+                                 bool takes_offer);
+
+  ContextOptions options_;
+  std::string address_;
+  base::MonotonicClock clock_;
+  base::Logger logger_;
+  std::shared_ptr<counter::Waker> waker_;
+  std::unique_ptr<counter::CounterTable> counters_;
+  section::SectionTable sections_;
+  std::unique_ptr<EventQueue> events_;
+  base::UniqueFd caller_fd_;  // kCaller: epoll over events and the data loop
+  transport::PluginRegistry plugins_;
+  std::vector<std::unique_ptr<transport::Rail>> rails_;
+  std::unique_ptr<handoff::Engine> engine_;
+  std::unique_ptr<transport::DataLoop> loop_;
+  std::unique_ptr<control::ControlPlane> control_;
+
+  std::mutex progress_mutex_;
+
+  mutable std::mutex state_mutex_;
+  std::condition_variable state_changed_;  // peers' phases, offers
+  std::map<PeerId, PeerEntry> peers_;
+  std::map<GrantId, Offer> offers_;
+  std::map<GrantId, std::shared_ptr<handoff::GrantState>> live_grants_;
+  std::map<TransferId, std::shared_ptr<handoff::TransferState>> live_transfers_;
+  struct Cache {
+    std::string name;
+    std::shared_ptr<const Layout> layout;
+  };
+  std::map<CacheId, Cache> caches_;
+  uint32_t last_cache_ = 0;
+  uint64_t last_transfer_ = 0;
+  uint64_t next_grant_ = 0;
+
+  std::deque<handoff::Command>
+      backlog_;  // control thread: what the data thread's lane had no room for
+  std::atomic<uint64_t> next_epoch_{1};
+  std::atomic<bool> closing_{false};
+  std::mutex close_mutex_;
+  bool closed_ = false;  // guarded by close_mutex_
+};
+
+}  // namespace baton::api

@@ -1,0 +1,526 @@
+// Peers: connections made and lost, their Paths, and what the control thread does when time or a
+// peer is over.
+#include <algorithm>
+#include <chrono>
+
+#include "src/api/context_impl.h"
+#include "src/base/assert.h"
+
+namespace baton::api {
+
+namespace {
+
+constexpr int64_t kMsNs = 1'000'000;
+// When the data thread's lane was full: how soon the control thread offers again.
+constexpr int64_t kBacklogRetryNs = 1 * kMsNs;
+constexpr size_t kMaxBacklog = 65536;
+
+std::string peer_text(PeerId peer) { return "peer " + std::to_string(peer.value); }
+
+}  // namespace
+
+// ---- callers
+// --------------------------------------------------------------------------------------------------------
+
+Result<PeerId> ContextImpl::connect(std::string_view address, uint32_t timeout_ms) {
+  if (closing_.load(std::memory_order_acquire))
+    return Status(StatusCode::kFailedPrecondition, "the Context is closed");
+  const uint32_t limit_ms = timeout_ms == 0 ? options_.connect_timeout_ms : timeout_ms;
+  const int64_t deadline_ns = clock_.now_ns() + int64_t{limit_ms} * kMsNs;
+  auto dialed = control_->dial(address);
+  if (!dialed.is_ok()) return dialed.status();
+  PeerId peer = *dialed;
+  {
+    // The result may have come already: only what is missing is added.
+    const std::lock_guard<std::mutex> lock(state_mutex_);
+    peers_.try_emplace(peer);
+  }
+  Status ready = wait_peer(&peer, deadline_ns);
+  if (ready.is_ok()) return peer;
+  if (ready.code() == StatusCode::kDeadlineExceeded && clock_.now_ns() >= deadline_ns) {
+    {
+      const std::lock_guard<std::mutex> lock(state_mutex_);
+      peers_[peer].abandoned = true;
+    }
+    control_->disconnect(peer, ready);
+    return Status(ready.code(), "connecting to " + std::string(address) + ": not ready within " +
+                                    std::to_string(limit_ms) + " ms");
+  }
+  const std::lock_guard<std::mutex> lock(state_mutex_);
+  peers_.erase(peer);
+  return ready;
+}
+
+Status ContextImpl::wait_peer(PeerId* peer, int64_t deadline_ns) {
+  Status result(StatusCode::kDeadlineExceeded, "");
+  const auto look = [&] {  // REQUIRES: state_mutex_ held
+    auto found = peers_.find(*peer);
+    if (found != peers_.end() && found->second.joined) {
+      const PeerId dialed = *peer;
+      *peer = found->second.joined;
+      peers_.erase(dialed);
+      found = peers_.find(*peer);
+    }
+    if (found == peers_.end()) {
+      result = Status(StatusCode::kPeerLost,
+                      peer_text(*peer) + " was lost while it was being connected");
+      return true;
+    }
+    if (found->second.phase == PeerPhase::kFailed) {
+      result = found->second.failure;
+      return true;
+    }
+    if (found->second.phase != PeerPhase::kReady) return false;
+    result = Status::ok();
+    return true;
+  };
+  wait_until(
+      deadline_ns,
+      [&] {
+        const std::lock_guard<std::mutex> lock(state_mutex_);
+        return look();
+      },
+      [&](int64_t until_ns) {
+        std::unique_lock<std::mutex> lock(state_mutex_);
+        const std::chrono::steady_clock::time_point until{std::chrono::nanoseconds(until_ns)};
+        state_changed_.wait_until(lock, until, look);
+      });
+  return result;
+}
+
+Status ContextImpl::disconnect(PeerId peer) {
+  {
+    const std::lock_guard<std::mutex> lock(state_mutex_);
+    if (peers_.count(peer) == 0)
+      return Status(StatusCode::kNotFound, peer_text(peer) + " is not connected");
+  }
+  control_->disconnect(peer, Status(StatusCode::kPeerLost, "disconnected by " + options_.name));
+  return Status::ok();
+}
+
+Result<ContextImpl::PeerEntry> ContextImpl::ready_peer(PeerId peer) const {
+  const std::lock_guard<std::mutex> lock(state_mutex_);
+  const auto found = peers_.find(peer);
+  if (found == peers_.end())
+    return Status(StatusCode::kNotFound, peer_text(peer) + " is not connected");
+  if (found->second.phase == PeerPhase::kFailed) return found->second.failure;
+  if (found->second.phase != PeerPhase::kReady) {
+    return Status(StatusCode::kFailedPrecondition, peer_text(peer) + " is still being connected");
+  }
+  return found->second;
+}
+
+Result<PeerDescription> ContextImpl::describe_peer(PeerId peer) const {
+  auto entry = ready_peer(peer);
+  if (!entry.is_ok()) return entry.status();
+  PeerDescription out;
+  out.id = peer;
+  out.name = entry->info.name;
+  out.boot_id = entry->info.boot_id;
+  out.incarnation = entry->info.incarnation;
+  out.remote_address = entry->info.remote_address;
+  out.authenticated = entry->info.authenticated;
+  out.unit_bytes = entry->info.unit_bytes;
+  out.transport = rails_[entry->local_rail.value]->name();
+  for (const auto& section : entry->info.describe.sections) {
+    out.sections.push_back({section.id, section.name, section.kind, section.length_bytes});
+  }
+  for (const auto& cache : entry->info.describe.caches)
+    out.caches.push_back({cache.id, cache.name, cache.layout});
+  return out;
+}
+
+std::vector<PeerId> ContextImpl::peers() const {
+  const std::lock_guard<std::mutex> lock(state_mutex_);
+  std::vector<PeerId> out;
+  for (const auto& [peer, entry] : peers_) {
+    if (entry.phase == PeerPhase::kReady) out.push_back(peer);
+  }
+  return out;
+}
+
+Status ContextImpl::send_message(PeerId peer, uint64_t tag, std::span<const uint8_t> bytes) {
+  if (bytes.size() > wire::kMaxNotifyBytes) {
+    return Status(StatusCode::kInvalidArgument, "a message of " + std::to_string(bytes.size()) +
+                                                    " bytes: at most " +
+                                                    std::to_string(wire::kMaxNotifyBytes));
+  }
+  wire::Notify notify;
+  notify.tag = tag;
+  notify.bytes.assign(bytes.begin(), bytes.end());
+  return control_->send(peer, notify);
+}
+
+void ContextImpl::tell_all(const wire::Message& message) {
+  Status told = control_->broadcast(message);
+  if (!told.is_ok()) logger_.warning("telling peers of a change: {}", told.to_string());
+}
+
+// ---- data thread
+// ----------------------------------------------------------------------------------------------------
+
+Status ContextImpl::send(PeerId peer, const wire::Message& message) {
+  return control_->send(peer, message);
+}
+
+void ContextImpl::drop_peer(PeerId peer, const Status& why) { control_->disconnect(peer, why); }
+
+void ContextImpl::path_ready(PeerId peer, const Status& status) {
+  bool report = false;
+  {
+    const std::lock_guard<std::mutex> lock(state_mutex_);
+    const auto found = peers_.find(peer);
+    if (found == peers_.end() || found->second.phase == PeerPhase::kFailed) return;
+    found->second.phase = status.is_ok() ? PeerPhase::kReady : PeerPhase::kFailed;
+    found->second.failure = status;
+    found->second.reported = report = status.is_ok();
+  }
+  state_changed_.notify_all();
+  if (!report) return;
+  Event event;
+  event.kind = EventKind::kPeerUp;
+  event.peer = peer;
+  emit(std::move(event));
+}
+
+int64_t ContextImpl::lease_basis_ns(PeerId peer) {
+  const std::lock_guard<std::mutex> lock(state_mutex_);
+  const auto found = peers_.find(peer);
+  return found == peers_.end() ? 0 : found->second.lease_basis_ns;
+}
+
+// ---- control thread
+// -------------------------------------------------------------------------------------------------
+
+wire::Describe ContextImpl::describe_self() {
+  wire::Describe out;
+  out.unit_bytes = options_.unit_bytes;
+  out.heartbeat_interval_ms = options_.heartbeat_interval_ms;
+  out.dead_after_ms = options_.peer_dead_after_ms;
+  for (const auto& rail : rails_) {
+    wire::RailDescription described;
+    described.rail = rail->index();
+    described.plugin = rail->name();
+    described.device = options_.rails[rail->index().value].device;
+    described.capabilities = rail->capabilities().flags;
+    out.rails.push_back(std::move(described));
+  }
+  for (const auto& section : sections_.snapshot()) {
+    wire::SectionDescription described;
+    described.id = section.id;
+    described.name = section.name;
+    described.kind = section.kind;
+    described.length_bytes = section.length_bytes;
+    for (const auto& key : section.rail_keys)
+      described.keys.push_back({key.rail, key.key, key.base});
+    out.sections.push_back(std::move(described));
+  }
+  const std::lock_guard<std::mutex> lock(state_mutex_);
+  for (const auto& [id, cache] : caches_) out.caches.push_back({id, cache.name, *cache.layout});
+  return out;
+}
+
+Status ContextImpl::check_peer(const wire::Describe& theirs) {
+  std::string ours_text;
+  std::string theirs_text;
+  for (const auto& rail : rails_) {
+    ours_text += (ours_text.empty() ? "" : ", ") + rail->name();
+    for (const auto& other : theirs.rails) {
+      if (other.plugin == rail->name()) return Status::ok();
+    }
+  }
+  for (const auto& other : theirs.rails)
+    theirs_text += (theirs_text.empty() ? "" : ", ") + other.plugin;
+  return Status(StatusCode::kMismatch, "no transport in common: " + options_.name + " has " +
+                                           ours_text + ", the peer has " +
+                                           (theirs_text.empty() ? "none" : theirs_text));
+}
+
+void ContextImpl::pass_to_data(handoff::Command&& command) {
+  if (backlog_.empty() && engine_->from_control(std::move(command))) return;
+  backlog_.push_back(std::move(command));
+  BATON_ASSERT(backlog_.size() <= kMaxBacklog,
+               "peers' send windows bound what the data thread has not taken");
+  control_->set_alarm(clock_.now_ns() + kBacklogRetryNs);
+}
+
+bool ContextImpl::flush_backlog() {
+  while (!backlog_.empty()) {
+    if (!engine_->from_control(std::move(backlog_.front()))) return false;
+    backlog_.pop_front();
+  }
+  return true;
+}
+
+void ContextImpl::on_peer_up(PeerId peer, const control::PeerInfo& info) {
+  {
+    const std::lock_guard<std::mutex> lock(state_mutex_);
+    PeerEntry& entry = peers_[peer];
+    entry.phase = PeerPhase::kOpeningPath;
+    entry.info = info;
+  }
+  pass_to_data(handoff::PeerUp{peer, info.unit_bytes});
+  if (info.dialed_by_us) begin_path(peer);
+}
+
+void ContextImpl::begin_path(PeerId peer) {
+  handoff::OpenAddressedPath open;
+  {
+    const std::lock_guard<std::mutex> lock(state_mutex_);
+    PeerEntry& entry = peers_[peer];
+    // Our order of rails decides; check_peer made sure that there is one in common.
+    for (auto rail = rails_.rbegin(); rail != rails_.rend(); ++rail) {
+      for (const auto& theirs : entry.info.describe.rails) {
+        if (theirs.plugin != (*rail)->name()) continue;
+        entry.local_rail = (*rail)->index();
+        entry.remote_rail = theirs.rail;
+      }
+    }
+    entry.epoch = PathEpoch(next_epoch_.fetch_add(1, std::memory_order_relaxed));
+    open = {peer, entry.epoch, entry.local_rail, entry.remote_rail, false, {}};
+  }
+  if (!rails_[open.rail.value]->has(BATON_CAP_NEEDS_STREAM)) {
+    pass_to_data(std::move(open));
+    return;
+  }
+  Status sent = control_->send(peer, wire::PathRequest{open.epoch, open.rail, open.peer_rail, {}});
+  if (!sent.is_ok()) control_->disconnect(peer, sent);
+}
+
+void ContextImpl::path_requested(PeerId peer, const wire::PathRequest& request) {
+  wire::PathReply reply;
+  reply.epoch = request.epoch;
+  const uint16_t index = request.responder_rail.value;
+  bool known = index < rails_.size();
+  {
+    const std::lock_guard<std::mutex> lock(state_mutex_);
+    PeerEntry& entry = peers_[peer];
+    entry.local_rail = request.responder_rail;
+    entry.remote_rail = request.requester_rail;
+    entry.epoch = request.epoch;
+    const auto& theirs = entry.info.describe.rails;
+    known = known && std::any_of(theirs.begin(), theirs.end(), [&](const auto& rail) {
+              return rail.rail == request.requester_rail && rail.plugin == rails_[index]->name();
+            });
+  }
+  if (!known) {
+    reply.code = StatusCode::kMismatch;
+    reply.error = "rail " + std::to_string(index) + " of " + options_.name +
+                  " does not match the asker's rail";
+  } else if (!rails_[index]->has(BATON_CAP_NEEDS_STREAM)) {
+    pass_to_data(handoff::OpenAddressedPath{peer, request.epoch, request.responder_rail,
+                                            request.requester_rail, true, request.address});
+    return;
+  } else {
+    auto ticket = control_->expect_stream(peer, request.epoch);
+    if (ticket.is_ok()) {
+      reply.ticket = *ticket;
+    } else {
+      reply.code = ticket.code();
+      reply.error = ticket.status().message();
+    }
+  }
+  Status sent = control_->send(peer, reply);
+  if (!sent.is_ok()) control_->disconnect(peer, sent);
+}
+
+void ContextImpl::path_replied(PeerId peer, const wire::PathReply& reply) {
+  RailIndex rail;
+  bool expected = false;
+  {
+    const std::lock_guard<std::mutex> lock(state_mutex_);
+    const PeerEntry& entry = peers_[peer];
+    rail = entry.local_rail;
+    expected = entry.phase == PeerPhase::kOpeningPath && entry.epoch == reply.epoch &&
+               entry.info.dialed_by_us;
+  }
+  if (!expected) {
+    control_->disconnect(
+        peer, Status(StatusCode::kProtocolError, "a PathReply that answers no PathRequest"));
+    return;
+  }
+  if (reply.code != StatusCode::kOk) {
+    Status why(reply.code, "the peer opens no path: " + reply.error);
+    path_ready(peer, why);
+    control_->disconnect(peer, why);
+    return;
+  }
+  if (rails_[rail.value]->has(BATON_CAP_NEEDS_STREAM)) {
+    control_->open_stream(peer, reply.epoch, reply.ticket);
+  } else {
+    pass_to_data(handoff::ConnectPath{peer, reply.epoch, reply.address});
+  }
+}
+
+void ContextImpl::on_stream(PeerId peer, PathEpoch epoch, base::UniqueFd stream) {
+  RailIndex rail;
+  {
+    const std::lock_guard<std::mutex> lock(state_mutex_);
+    const auto found = peers_.find(peer);
+    if (found == peers_.end() || found->second.epoch != epoch) return;
+    rail = found->second.local_rail;
+  }
+  pass_to_data(handoff::OpenStreamPath{peer, epoch, rail, std::move(stream)});
+}
+
+void ContextImpl::on_stream_failed(PeerId peer, PathEpoch, const Status& why) {
+  path_ready(peer, why);
+  control_->disconnect(peer, why);
+}
+
+void ContextImpl::on_dial_failed(PeerId peer, const Status& why) {
+  {
+    const std::lock_guard<std::mutex> lock(state_mutex_);
+    PeerEntry& entry = peers_[peer];
+    entry.phase = PeerPhase::kFailed;
+    entry.failure = why;
+    if (entry.abandoned) peers_.erase(peer);
+  }
+  state_changed_.notify_all();
+}
+
+void ContextImpl::on_dial_joined(PeerId dialed, PeerId existing) {
+  {
+    const std::lock_guard<std::mutex> lock(state_mutex_);
+    peers_[dialed].joined = existing;
+  }
+  state_changed_.notify_all();
+}
+
+void ContextImpl::on_peer_down(PeerId peer, const Status& why) {
+  bool report = false;
+  {
+    const std::lock_guard<std::mutex> lock(state_mutex_);
+    const auto found = peers_.find(peer);
+    if (found != peers_.end()) {
+      report = found->second.reported;
+      const bool somebody_waits =
+          found->second.info.dialed_by_us && !report && !found->second.abandoned;
+      if (somebody_waits) {
+        found->second.phase = PeerPhase::kFailed;
+        if (found->second.failure.is_ok()) found->second.failure = why;
+      } else {
+        peers_.erase(found);
+      }
+    }
+    std::erase_if(offers_, [peer](const auto& offer) { return offer.second.peer == peer; });
+  }
+  state_changed_.notify_all();
+  // Gates first: they do not wait for the data thread.
+  fail_peer_requests(peer,
+                     Status(StatusCode::kPeerLost, peer_text(peer) + " is lost: " + why.message()));
+  pass_to_data(handoff::PeerDown{peer, Status(StatusCode::kPeerLost, why.message())});
+  if (!report) return;
+  Event event;
+  event.kind = EventKind::kPeerDown;
+  event.peer = peer;
+  event.status = why;
+  emit(std::move(event));
+}
+
+void ContextImpl::fail_peer_requests(PeerId peer, const Status& why) {
+  std::vector<std::shared_ptr<handoff::GrantState>> grants;
+  std::vector<std::shared_ptr<handoff::TransferState>> transfers;
+  {
+    const std::lock_guard<std::mutex> lock(state_mutex_);
+    for (const auto& [id, grant] : live_grants_) {
+      if (grant->peer == peer) grants.push_back(grant);
+    }
+    for (const auto& [id, transfer] : live_transfers_) {
+      if (transfer->peer == peer) transfers.push_back(transfer);
+    }
+  }
+  for (const auto& grant : grants) cancel_grant(grant, why);
+  for (const auto& transfer : transfers) cancel_transfer(transfer, why);
+}
+
+void ContextImpl::on_message(PeerId peer, wire::Message&& message) {
+  if (const auto* request = std::get_if<wire::PathRequest>(&message)) {
+    path_requested(peer, *request);
+    return;
+  }
+  if (const auto* reply = std::get_if<wire::PathReply>(&message)) {
+    path_replied(peer, *reply);
+    return;
+  }
+  {
+    const std::lock_guard<std::mutex> lock(state_mutex_);
+    const auto found = peers_.find(peer);
+    if (found == peers_.end()) return;
+    wire::Describe& known = found->second.info.describe;
+    if (auto* sections = std::get_if<wire::SectionsChanged>(&message)) {
+      for (auto& added : sections->added) {
+        std::erase_if(known.sections, [&](const auto& section) { return section.id == added.id; });
+        known.sections.push_back(std::move(added));
+      }
+      for (const SectionId id : sections->withdrawn) {
+        std::erase_if(known.sections, [id](const auto& section) { return section.id == id; });
+      }
+      return;
+    }
+    if (auto* caches = std::get_if<wire::CachesChanged>(&message)) {
+      for (auto& added : caches->added) {
+        std::erase_if(known.caches, [&](const auto& cache) { return cache.id == added.id; });
+        known.caches.push_back(std::move(added));
+      }
+      for (const CacheId id : caches->withdrawn) {
+        std::erase_if(known.caches, [id](const auto& cache) { return cache.id == id; });
+      }
+      return;
+    }
+  }
+  pass_to_data(handoff::PeerMessage{peer, std::make_unique<wire::Message>(std::move(message))});
+}
+
+void ContextImpl::on_heartbeat_echo(PeerId peer, int64_t sent_ns) {
+  bool first = false;
+  {
+    const std::lock_guard<std::mutex> lock(state_mutex_);
+    const auto found = peers_.find(peer);
+    if (found == peers_.end()) return;
+    first = found->second.lease_basis_ns == 0;
+    found->second.lease_basis_ns = sent_ns;
+  }
+  if (first) waker_->wake();  // Transfers that waited for their lease may start
+}
+
+int64_t ContextImpl::on_alarm(int64_t now_ns) {
+  int64_t next_ns = flush_backlog() ? INT64_MAX : now_ns + kBacklogRetryNs;
+  std::vector<std::pair<std::shared_ptr<handoff::GrantState>, Status>> grants;
+  std::vector<std::pair<std::shared_ptr<handoff::TransferState>, Status>> transfers;
+  {
+    const std::lock_guard<std::mutex> lock(state_mutex_);
+    // When this request runs out: its deadline, or its lease if that is sooner.
+    const auto over = [&](const auto& request, int64_t lease_ns, Status* why) {
+      if (!request.life.is_active()) return false;
+      const auto peer = peers_.find(request.peer);
+      const int64_t basis_ns = peer == peers_.end() ? 0 : peer->second.lease_basis_ns;
+      const int64_t lease_end_ns = basis_ns == 0 ? INT64_MAX : basis_ns + lease_ns;
+      next_ns = std::min({next_ns, std::max(request.deadline_ns, now_ns + kMsNs),
+                          std::max(lease_end_ns, now_ns + kMsNs)});
+      if (now_ns >= request.deadline_ns) {
+        *why = Status(StatusCode::kDeadlineExceeded, request.describe() + ": its deadline passed");
+      } else if (now_ns >= lease_end_ns) {
+        *why = Status(StatusCode::kDeadlineExceeded,
+                      request.describe() + ": its lease ran out; the peer echoed no heartbeat");
+      }
+      return !why->is_ok();
+    };
+    Status why;
+    for (const auto& [id, grant] : live_grants_) {
+      why = Status::ok();
+      if (over(*grant, grant->lease_ns, &why)) grants.emplace_back(grant, why);
+    }
+    for (const auto& [id, transfer] : live_transfers_) {
+      why = Status::ok();
+      // The holder's lease is 10 % shorter: it stops before the other side takes the pages back.
+      if (over(*transfer, transfer->lease_ns - transfer->lease_ns / 10, &why))
+        transfers.emplace_back(transfer, why);
+    }
+  }
+  for (const auto& [grant, why] : grants) cancel_grant(grant, why);
+  for (const auto& [transfer, why] : transfers) cancel_transfer(transfer, why);
+  return next_ns;
+}
+
+}  // namespace baton::api

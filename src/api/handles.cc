@@ -1,0 +1,221 @@
+// The public handles: each forwards to the Context that made it.
+#include "src/api/context_impl.h"
+#include "src/base/assert.h"
+
+namespace baton {
+
+namespace {
+
+constexpr int64_t kMsNs = 1'000'000;
+
+// Grant::wait and Transfer::wait.
+Status wait_life(api::ContextImpl& context, const handoff::Lifecycle& life, uint32_t timeout_ms,
+                 const std::string& who) {
+  const int64_t deadline_ns = context.now_ns() + int64_t{timeout_ms} * kMsNs;
+  const bool ended = context.wait_until(
+      deadline_ns, [&] { return life.is_terminal(); },
+      [&](int64_t until_ns) { life.wait_terminal(until_ns); });
+  if (ended) return life.status();
+  return Status(StatusCode::kDeadlineExceeded,
+                who + " has not ended within " + std::to_string(timeout_ms) + " ms");
+}
+
+}  // namespace
+
+// ---- Section
+// --------------------------------------------------------------------------------------------------------
+
+Section::Section(std::shared_ptr<api::ContextImpl> context,
+                 std::shared_ptr<section::SectionRecord> record)
+    : context_(std::move(context)), record_(std::move(record)) {}
+Section::Section(Section&&) noexcept = default;
+Section& Section::operator=(Section&& other) noexcept {
+  if (this != &other) {
+    close().ignore();
+    context_ = std::move(other.context_);
+    record_ = std::move(other.record_);
+  }
+  return *this;
+}
+Section::~Section() { close().ignore(); }
+
+SectionId Section::id() const { return record_->id(); }
+void* Section::address() const { return record_->address(); }
+uint64_t Section::length_bytes() const { return record_->length_bytes(); }
+uint32_t Section::users() const { return record_->users(); }
+
+Status Section::close() {
+  if (record_ == nullptr) return Status::ok();
+  Status closed = context_->close_section(record_);
+  if (!closed.is_ok()) return closed;
+  record_.reset();
+  context_.reset();
+  return Status::ok();
+}
+
+// ---- KvCache
+// --------------------------------------------------------------------------------------------------------
+
+KvCache::KvCache(KvCache&&) noexcept = default;
+KvCache& KvCache::operator=(KvCache&& other) noexcept {
+  if (this != &other) {
+    close();
+    context_ = std::move(other.context_);
+    layout_ = std::move(other.layout_);
+    id_ = other.id_;
+  }
+  return *this;
+}
+KvCache::~KvCache() { close(); }
+
+void KvCache::close() {
+  if (layout_ == nullptr) return;
+  context_->withdraw_cache(id_);
+  layout_.reset();
+  context_.reset();
+}
+
+// ---- Grant
+// ----------------------------------------------------------------------------------------------------------
+
+Grant::Grant(std::shared_ptr<api::ContextImpl> context, std::shared_ptr<handoff::GrantState> state)
+    : context_(std::move(context)), state_(std::move(state)) {}
+Grant::Grant(Grant&&) noexcept = default;
+Grant& Grant::operator=(Grant&& other) noexcept {
+  if (this != &other) {
+    if (state_ != nullptr) cancel("its handle was replaced");
+    context_ = std::move(other.context_);
+    state_ = std::move(other.state_);
+  }
+  return *this;
+}
+Grant::~Grant() {
+  if (state_ != nullptr) cancel("its handle was destroyed");
+}
+
+GrantId Grant::id() const { return state_->id; }
+State Grant::state() const { return state_->life.state(); }
+Status Grant::status() const { return state_->life.status(); }
+uint32_t Grant::num_layers() const { return state_->num_layers; }
+
+Gate Grant::gate(uint32_t layer) const {
+  BATON_ASSERT(layer < state_->num_layers,
+               "Grant::gate: the layer's ordinal is below num_layers()");
+  return Gate(state_->layers[layer].gate);
+}
+Gate Grant::all() const { return Gate(state_->all); }
+
+void Grant::cancel(std::string reason) {
+  context_->cancel_grant(state_, Status(StatusCode::kCancelled, std::move(reason)));
+}
+Status Grant::wait(uint32_t timeout_ms) const {
+  return wait_life(*context_, state_->life, timeout_ms, state_->describe());
+}
+GrantRecord Grant::record() const { return state_->record(); }
+
+// ---- Transfer
+// -------------------------------------------------------------------------------------------------------
+
+Transfer::Transfer(std::shared_ptr<api::ContextImpl> context,
+                   std::shared_ptr<handoff::TransferState> state)
+    : context_(std::move(context)), state_(std::move(state)) {}
+Transfer::Transfer(Transfer&&) noexcept = default;
+Transfer& Transfer::operator=(Transfer&& other) noexcept {
+  if (this != &other) {
+    if (state_ != nullptr) cancel("its handle was replaced");
+    context_ = std::move(other.context_);
+    state_ = std::move(other.state_);
+  }
+  return *this;
+}
+Transfer::~Transfer() {
+  if (state_ != nullptr) cancel("its handle was destroyed");
+}
+
+TransferId Transfer::id() const { return state_->id; }
+State Transfer::state() const { return state_->life.state(); }
+Status Transfer::status() const { return state_->life.status(); }
+
+Status Transfer::submit_chunk(const ChunkPlan& chunk) {
+  std::shared_ptr<counter::ProgressWordState> word;
+  if (chunk.word != nullptr) {
+    if (!chunk.word->is_valid())
+      return Status(StatusCode::kInvalidArgument, "the chunk's ProgressWord is not valid");
+    word = chunk.word->state_;
+  }
+  return context_->submit_chunk(state_, chunk, std::move(word));
+}
+Status Transfer::seal() { return context_->seal(state_); }
+
+void Transfer::cancel(std::string reason) {
+  context_->cancel_transfer(state_, Status(StatusCode::kCancelled, std::move(reason)));
+}
+Status Transfer::wait(uint32_t timeout_ms) const {
+  return wait_life(*context_, state_->life, timeout_ms, state_->describe());
+}
+TransferRecord Transfer::record() const { return state_->record(); }
+std::vector<FailedBlock> Transfer::failed_blocks() const { return state_->failed_blocks(); }
+
+// ---- Context
+// --------------------------------------------------------------------------------------------------------
+
+Result<Context> Context::create(ContextOptions options) {
+  auto impl = api::ContextImpl::create(std::move(options));
+  if (!impl.is_ok()) return impl.status();
+  return Context(std::move(impl).value());
+}
+
+Context::Context(std::shared_ptr<api::ContextImpl> impl) : impl_(std::move(impl)) {}
+Context::Context(Context&&) noexcept = default;
+Context& Context::operator=(Context&& other) noexcept {
+  if (this != &other) {
+    if (impl_ != nullptr) impl_->close(0).ignore();
+    impl_ = std::move(other.impl_);
+  }
+  return *this;
+}
+Context::~Context() {
+  if (impl_ != nullptr) impl_->close(0).ignore();
+}
+
+const std::string& Context::address() const { return impl_->address(); }
+const std::string& Context::name() const { return impl_->name(); }
+Result<Section> Context::register_section(SectionOptions options) {
+  return impl_->register_section(std::move(options));
+}
+Result<KvCache> Context::publish_cache(CacheOptions options) {
+  return impl_->publish_cache(std::move(options));
+}
+Result<ProgressWord> Context::create_progress_word() { return impl_->create_progress_word(); }
+Result<PeerId> Context::connect(std::string_view address, uint32_t timeout_ms) {
+  return impl_->connect(address, timeout_ms);
+}
+Status Context::disconnect(PeerId peer) { return impl_->disconnect(peer); }
+Result<PeerDescription> Context::describe_peer(PeerId peer) const {
+  return impl_->describe_peer(peer);
+}
+std::vector<PeerId> Context::peers() const { return impl_->peers(); }
+Status Context::send_message(PeerId peer, uint64_t tag, std::span<const uint8_t> bytes) {
+  return impl_->send_message(peer, tag, bytes);
+}
+Result<Grant> Context::grant(const GrantRequest& request) { return impl_->grant(request); }
+Result<Grant> Context::grant_ranges(const RangeGrantRequest& request) {
+  return impl_->grant_ranges(request);
+}
+Result<GrantOffer> Context::wait_offer(std::string_view tag, uint32_t timeout_ms) {
+  return impl_->wait_offer(tag, timeout_ms);
+}
+Result<Transfer> Context::push(const PushRequest& request) { return impl_->push(request); }
+Result<Transfer> Context::write(const RawRequest& request) {
+  return impl_->raw(request, handoff::TransferKind::kWrite);
+}
+Result<Transfer> Context::read(const RawRequest& request) {
+  return impl_->raw(request, handoff::TransferKind::kRead);
+}
+size_t Context::poll_events(std::span<Event> out) { return impl_->poll_events(out); }
+int Context::event_fd() const { return impl_->event_fd(); }
+Result<Event> Context::wait_event(uint32_t timeout_ms) { return impl_->wait_event(timeout_ms); }
+uint32_t Context::progress() { return impl_->progress(); }
+Status Context::close(uint32_t drain_ms) { return impl_->close(drain_ms); }
+
+}  // namespace baton

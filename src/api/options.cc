@@ -1,0 +1,68 @@
+#include "baton/options.h"
+
+#include <bit>
+
+#include <fmt/format.h>
+
+namespace baton {
+
+namespace {
+
+Status wrong(std::string_view field, std::string_view value, std::string_view rule) {
+  return Status(StatusCode::kInvalidArgument,
+                fmt::format("ContextOptions::{} is {}: {}", field, value, rule));
+}
+
+Status positive(std::string_view field, uint32_t value) {
+  if (value > 0) return Status::ok();
+  return wrong(field, "0", "must be at least 1");
+}
+
+}  // namespace
+
+Status ContextOptions::validate() const {
+  constexpr uint32_t kMinUnitBytes = 4u << 10;
+  constexpr uint32_t kMaxUnitBytes = 16u << 20;
+  constexpr uint32_t kMaxLive = 1u << 16;
+  constexpr size_t kMaxNameBytes = 128;
+  if (name.size() > kMaxNameBytes)
+    return wrong("name", fmt::format("{} bytes long", name.size()), "at most 128");
+  for (const char c : name) {
+    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                       c == '-' || c == '_' || c == '.';
+    if (!plain)
+      return wrong("name", fmt::format("\"{}\"", name), "letters, digits, '-', '_' and '.' only");
+  }
+  if (bind_host.empty())
+    return wrong("bind_host", "empty", "a host name or address, for instance 127.0.0.1 or ::1");
+  if (rails.empty()) return wrong("rails", "empty", "at least one rail");
+  for (size_t i = 0; i < rails.size(); ++i) {
+    if (rails[i].plugin.empty())
+      return wrong(fmt::format("rails[{}].plugin", i), "empty", "the name of a plug-in");
+  }
+  BATON_RETURN_IF_ERROR(positive("heartbeat_interval_ms", heartbeat_interval_ms));
+  BATON_RETURN_IF_ERROR(positive("connect_timeout_ms", connect_timeout_ms));
+  BATON_RETURN_IF_ERROR(positive("default_deadline_ms", default_deadline_ms));
+  if (peer_dead_after_ms / 2 < heartbeat_interval_ms) {
+    return wrong("peer_dead_after_ms", std::to_string(peer_dead_after_ms),
+                 fmt::format("at least two heartbeats of {} ms", heartbeat_interval_ms));
+  }
+  if (default_lease_ms / 2 <= heartbeat_interval_ms) {
+    return wrong("default_lease_ms", std::to_string(default_lease_ms),
+                 fmt::format("more than two heartbeats of {} ms", heartbeat_interval_ms));
+  }
+  if (unit_bytes < kMinUnitBytes || unit_bytes > kMaxUnitBytes) {
+    return wrong("unit_bytes", std::to_string(unit_bytes), "4096 to 16777216");
+  }
+  if (max_submissions < 2 || !std::has_single_bit(max_submissions)) {
+    return wrong("max_submissions", std::to_string(max_submissions), "a power of two, at least 2");
+  }
+  if (max_events < 2 || !std::has_single_bit(max_events)) {
+    return wrong("max_events", std::to_string(max_events), "a power of two, at least 2");
+  }
+  if (max_live == 0 || max_live > kMaxLive)
+    return wrong("max_live", std::to_string(max_live), "1 to 65536");
+  return Status::ok();
+}
+
+}  // namespace baton

@@ -1,0 +1,90 @@
+// Command: what callers and the control thread ask of the data thread. One submission, one entry.
+//
+// Thread rule: values that travel through a bounded queue.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <variant>
+#include <vector>
+
+#include "baton/ids.h"
+#include "baton/status.h"
+#include "src/base/unique_fd.h"
+#include "src/handoff/grant_state.h"
+#include "src/handoff/transfer_state.h"
+#include "src/wire/messages.h"
+
+namespace baton::handoff {
+
+// ---- from callers
+struct OpenGrant {
+  std::shared_ptr<GrantState> grant;
+};
+struct OpenTransfer {
+  std::shared_ptr<TransferState> transfer;
+};
+struct AddChunk {
+  std::shared_ptr<TransferState> transfer;
+  Chunk chunk;
+};
+struct SealTransfer {
+  std::shared_ptr<TransferState> transfer;
+};
+// Runs on the data thread between turns (registration of memory, which rails want from their own
+// thread).
+struct RunTask {
+  std::function<void()> task;
+};
+
+// ---- the reserved lane: begin_cancel() has been won already
+struct CancelGrant {
+  std::shared_ptr<GrantState> grant;
+};
+struct CancelTransfer {
+  std::shared_ptr<TransferState> transfer;
+};
+
+// ---- from the control thread, in the order of events
+struct PeerUp {
+  PeerId peer;
+  uint32_t unit_bytes = 0;
+};
+struct PeerDown {
+  PeerId peer;
+  Status why;
+};
+// Opens the peer's Path on a rail that wants a stream.
+struct OpenStreamPath {
+  PeerId peer;
+  PathEpoch epoch;
+  RailIndex rail;
+  base::UniqueFd stream;
+};
+// Opens it on a rail that exchanges addresses: as the one who asks (empty peer_address: our address
+// is sent in a PathRequest), or who is asked (it is sent in a PathReply).
+struct OpenAddressedPath {
+  PeerId peer;
+  PathEpoch epoch;
+  RailIndex rail;
+  RailIndex peer_rail;
+  bool asked = false;
+  std::vector<uint8_t> peer_address;
+};
+// The asker's second half.
+struct ConnectPath {
+  PeerId peer;
+  PathEpoch epoch;
+  std::vector<uint8_t> peer_address;
+};
+struct PeerMessage {
+  PeerId peer;
+  std::unique_ptr<wire::Message> message;  // on the heap: it would make every entry large
+};
+
+using Command = std::variant<std::monostate, OpenGrant, OpenTransfer, AddChunk, SealTransfer,
+                             RunTask, CancelGrant, CancelTransfer, PeerUp, PeerDown, OpenStreamPath,
+                             OpenAddressedPath, ConnectPath, PeerMessage>;
+
+}  // namespace baton::handoff

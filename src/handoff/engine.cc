@@ -1,0 +1,240 @@
+#include "src/handoff/engine.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstdlib>
+
+#include "src/base/assert.h"
+
+namespace baton::handoff {
+
+namespace {
+
+// Queued commands that one turn executes, of each queue: keeps the data path responsive under a
+// flood of submissions.
+constexpr uint32_t kCommandsPerTurn = 64;
+// Messages, path events and completions of all peers between two turns. The control thread drops a
+// peer that exceeds it.
+constexpr uint32_t kControlEntries = 8192;
+
+template <typename... Handlers>
+struct Overloaded : Handlers... {
+  using Handlers::operator()...;
+};
+template <typename... Handlers>
+Overloaded(Handlers...) -> Overloaded<Handlers...>;
+
+}  // namespace
+
+Engine::Engine(const Limits& limits, EngineOutput* output, counter::CounterTable* counters,
+               std::shared_ptr<counter::Waker> waker, base::Clock& clock, base::Logger& logger)
+    : output_(output),
+      counters_(counters),
+      waker_(std::move(waker)),
+      clock_(clock),
+      logger_(logger),
+      submissions_(limits.max_submissions),
+      control_(kControlEntries),
+      cancels_(std::bit_ceil(size_t{4} * limits.max_live)),
+      slot_owners_(static_cast<SlotOwner*>(std::calloc(counter::kMaxSlots, sizeof(SlotOwner))),
+                   std::free) {
+  BATON_ASSERT(slot_owners_ != nullptr, "4 MiB for the slot owners");
+  cookies_.push_back(nullptr);  // cookie 0 is none
+}
+
+Engine::~Engine() = default;
+
+// ---- any thread
+// -----------------------------------------------------------------------------------------------------
+
+Status Engine::submit(Command&& command) {
+  if (!submissions_.try_push(std::move(command))) {
+    return Status(
+        StatusCode::kBusy,
+        "the submission queue is full (ContextOptions::max_submissions): retry after progress");
+  }
+  waker_->wake();
+  return Status::ok();
+}
+
+bool Engine::from_control(Command&& command) {
+  if (!control_.try_push(std::move(command))) return false;
+  waker_->wake();
+  return true;
+}
+
+void Engine::queue_cancel(const std::shared_ptr<GrantState>& grant) {
+  if (grant->cancel_queued.exchange(true, std::memory_order_acq_rel)) return;
+  const bool queued = cancels_.try_push(Command(CancelGrant{grant}));
+  BATON_ASSERT(queued, "the reserved lane has room for one cancel of each live request");
+  waker_->wake();
+}
+
+void Engine::queue_cancel(const std::shared_ptr<TransferState>& transfer) {
+  if (transfer->cancel_queued.exchange(true, std::memory_order_acq_rel)) return;
+  const bool queued = cancels_.try_push(Command(CancelTransfer{transfer}));
+  BATON_ASSERT(queued, "the reserved lane has room for one cancel of each live request");
+  waker_->wake();
+}
+
+// ---- data thread
+// ----------------------------------------------------------------------------------------------------
+
+bool Engine::has_work() const {
+  if (submissions_.size_hint() + control_.size_hint() + cancels_.size_hint() > 0) return true;
+  for (const auto& [peer, link] : links_) {
+    if (link->more_ready) return true;
+    for (const auto& transfer : link->transfers) {
+      if (transfer->kind == TransferKind::kPush && transfer->chunk_head != transfer->chunk_tail &&
+          transfer->started) {
+        const Chunk& chunk = transfer->chunks[transfer->chunk_head % TransferState::kMaxChunks];
+        // A layer that ticked since the last look, and that no waker told of because the loop was
+        // awake then.
+        if (chunk.word == nullptr || chunk.word->value() > chunk.base + transfer->ticked_layer)
+          return true;
+      }
+    }
+  }
+  return false;
+}
+
+uint32_t Engine::turn(int64_t now_ns) {
+  next_timer_ns_ = INT64_MAX;
+  uint32_t done = drain(now_ns);
+  for (auto& [peer, link] : links_) done += pump(*link, now_ns);
+  return done;
+}
+
+uint32_t Engine::after_rails(int64_t now_ns) {
+  for (auto& [peer, link] : links_) {
+    look_after_path(*link, now_ns);
+    settle_grants(*link, now_ns);
+    settle_transfers(*link, now_ns);
+  }
+  unlink_down_peers();
+  return std::exchange(ready_layers_, 0u);
+}
+
+uint32_t Engine::drain(int64_t now_ns) {
+  uint32_t done = 0;
+  // All cancels of this moment; the reserved lane is sized for that.
+  while (cancels_.try_pop().has_value()) ++done;
+  for (base::BoundedQueue<Command>* queue : {&control_, &submissions_}) {
+    for (uint32_t i = 0; i < kCommandsPerTurn; ++i) {
+      std::optional<Command> command = queue->try_pop();
+      if (!command.has_value()) break;
+      execute(*command, now_ns);
+      ++done;
+    }
+  }
+  return done;
+}
+
+void Engine::execute(Command& command, int64_t now_ns) {
+  std::visit(
+      Overloaded{
+          [](std::monostate) {}, [&](OpenGrant& open) { open_grant(open.grant, now_ns); },
+          [&](OpenTransfer& open) { open_transfer(open.transfer, now_ns); },
+          [&](AddChunk& add) {
+            TransferState& transfer = *add.transfer;
+            transfer.chunks[transfer.chunk_tail++ % TransferState::kMaxChunks] =
+                std::move(add.chunk);
+          },
+          [&](SealTransfer& seal) { seal.transfer->sealed = true; },
+          [&](RunTask& run) { run.task(); },
+          // The end begins when this turn's settling sees the state; the entry is the wake-up.
+          [](CancelGrant&) {}, [](CancelTransfer&) {},
+          [&](PeerUp& up) {
+            auto link = std::make_unique<Link>();
+            link->peer = up.peer;
+            link->unit_bytes = up.unit_bytes;
+            links_[up.peer] = std::move(link);
+          },
+          [&](PeerDown& down) {
+            Link* link = find_link(down.peer);
+            if (link == nullptr) return;
+            link->up = false;
+            link->down_why = down.why;
+            link->fence_wanted = true;
+          },
+          [&](OpenStreamPath& open) { open_stream_path(open); },
+          [&](OpenAddressedPath& open) { open_addressed_path(open); },
+          [&](ConnectPath& connect) { connect_path(connect); },
+          [&](PeerMessage& arrived) {
+            Link* link = find_link(arrived.peer);
+            if (link != nullptr && link->up) message_arrived(*link, *arrived.message, now_ns);
+          }},
+      command);
+}
+
+Engine::Link* Engine::find_link(PeerId peer) {
+  const auto found = links_.find(peer);
+  return found == links_.end() ? nullptr : found->second.get();
+}
+
+void Engine::send_or_drop(Link& link, const wire::Message& message) {
+  if (!link.up) return;
+  Status sent = output_->send(link.peer, message);
+  if (sent.is_ok()) return;
+  // A control connection that does not take messages cannot carry a hand-off to its end.
+  output_->drop_peer(link.peer, sent);
+}
+
+void Engine::want_timer(int64_t at_ns) { next_timer_ns_ = std::min(next_timer_ns_, at_ns); }
+
+void Engine::message_arrived(Link& link, wire::Message& message, int64_t now_ns) {
+  std::visit(
+      Overloaded{
+          [&](wire::GrantOffer& offer) { output_->offer_arrived(link.peer, std::move(offer)); },
+          [&](wire::Cancel& cancel) { cancel_arrived(link, cancel, now_ns); },
+          [&](wire::Quiesced& quiesced) { quiesced_arrived(link, quiesced, now_ns); },
+          [&](wire::GrantEnd& end) { end_arrived(link, end); },
+          [&](wire::GrantEndAck& ack) { link.ended.erase(ack.grant); },
+          [&](wire::Fence& fence) {
+            if (link.channel == nullptr || link.channel->identity().epoch != fence.epoch) return;
+            link.fence_wanted = true;
+            if (link.broken_why.empty()) link.broken_why = "the peer fenced it";
+          },
+          [](wire::Fenced&) {},
+          [&](wire::Notify& notify) {
+            Event event;
+            event.kind = EventKind::kMessage;
+            event.peer = link.peer;
+            event.tag_number = notify.tag;
+            event.message = std::move(notify.bytes);
+            output_->emit(std::move(event));
+          },
+          [](auto&) {}},
+      message);
+}
+
+void Engine::unlink_down_peers() {
+  for (auto it = links_.begin(); it != links_.end();) {
+    Link& link = *it->second;
+    const bool gone = !link.up && link.channel == nullptr && link.opening == nullptr &&
+                      link.grants.empty() && link.transfers.empty();
+    if (!gone) {
+      ++it;
+      continue;
+    }
+    for (Link*& cookie : cookies_) {
+      if (cookie == &link) cookie = nullptr;
+    }
+    it = links_.erase(it);
+  }
+}
+
+bool Engine::shut_down(int64_t now_ns) {
+  for (auto& [peer, link] : links_) {
+    if (link->up) {
+      link->up = false;
+      link->down_why = Status(StatusCode::kCancelled, "the local Context closes");
+    }
+    link->fence_wanted = true;
+  }
+  drain(now_ns);
+  after_rails(now_ns);
+  return links_.empty();
+}
+
+}  // namespace baton::handoff

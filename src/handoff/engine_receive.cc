@@ -1,0 +1,228 @@
+// The receiver's side: Grants armed, units counted, chunks permitted, and the end decided
+// (design.md, "The end", "Cancel").
+#include <algorithm>
+
+#include "src/base/assert.h"
+#include "src/handoff/engine.h"
+
+namespace baton::handoff {
+
+namespace {
+
+// How long a cancelled Grant waits for the writer's word before its Path is fenced.
+constexpr int64_t kQuietTimeoutNs = 500'000'000;
+
+wire::GrantOffer offer_of(const GrantState& grant, int64_t now_ns) {
+  wire::GrantOffer offer;
+  offer.grant = grant.id;
+  offer.kind = grant.is_ranges ? wire::GrantKind::kRanges : wire::GrantKind::kKv;
+  offer.tag = grant.tag;
+  offer.target_cache = grant.target_cache;
+  offer.source_cache = grant.source_cache;
+  offer.tokens = grant.tokens;
+  offer.block_lists = grant.block_lists;
+  for (uint32_t i = 0; i < grant.num_layers; ++i) {
+    offer.slots.push_back({grant.layers[i].slot.value, grant.layers[i].generation});
+    offer.units_per_slot.push_back(static_cast<uint32_t>(grant.layers[i].units));
+  }
+  offer.lease_ms = static_cast<uint32_t>(grant.lease_ns / 1'000'000);
+  offer.deadline_ms =
+      static_cast<uint32_t>(std::max<int64_t>(0, grant.deadline_ns - now_ns) / 1'000'000);
+  for (const auto& range : grant.ranges)
+    offer.ranges.push_back({range.section, range.offset_bytes, range.length_bytes});
+  offer.allow_write = grant.allow_write;
+  offer.allow_read = grant.allow_read;
+  return offer;
+}
+
+}  // namespace
+
+void Engine::open_grant(const std::shared_ptr<GrantState>& grant, int64_t now_ns) {
+  Link* link = find_link(grant->peer);
+  if (link == nullptr || !link->up || (link->had_path && link->channel == nullptr)) {
+    grant->begin_cancel(Status(StatusCode::kPeerLost, grant->describe() + ": the peer is gone"),
+                        now_ns);
+    grant->life.finish(grant->life.status(), now_ns);
+    grant->give_back();
+    output_->grant_ended(grant);
+    return;
+  }
+  for (uint32_t i = 0; i < grant->num_layers; ++i) {
+    slot_owners_[grant->layers[i].slot.value] = SlotOwner{grant.get(), i};
+    if (grant->layers[i].units > 0) ++grant->layers_left;
+  }
+  grants_[grant->id.value] = grant;
+  link->grants.push_back(grant);
+  if (grant->life.is_active()) send_or_drop(*link, offer_of(*grant, now_ns));
+}
+
+void Engine::on_units_arrived(uint64_t path_cookie, uint32_t immediate) {
+  ++ready_layers_;
+  transfer::PathChannel* channel = channel_of(path_cookie);
+  // A frozen Path's completions are dropped: what counts is what was applied when it was fenced.
+  if (channel == nullptr || channel->state() != transfer::PathState::kOpen) return;
+  const counter::Applied applied =
+      counters_->apply(immediate, channel->identity().peer, channel->identity().ordinal);
+  if (!applied.was_counted()) {
+    Link& link = *cookies_[path_cookie];
+    link.broken_why = std::string("protocol error: an immediate for slot ") +
+                      std::to_string(applied.slot.value) + " (" +
+                      counter::apply_outcome_name(applied.outcome) + ")";
+    channel->set_state(transfer::PathState::kBroken);
+    return;
+  }
+  const SlotOwner owner = slot_owners_[applied.slot.value];
+  BATON_ASSERT(owner.grant != nullptr, "an armed slot has an owner");
+  GrantState& grant = *owner.grant;
+  GrantState::Layer& layer = grant.layers[owner.ordinal];
+  grant.units_counted.fetch_add(applied.weight, std::memory_order_relaxed);
+  if (layer.first_ns.load(std::memory_order_relaxed) == 0) {
+    layer.first_ns.store(clock_.now_ns(), std::memory_order_relaxed);
+  }
+  if (applied.outcome == counter::ApplyOutcome::kTargetReached) layer_counted(grant, owner.ordinal);
+}
+
+void Engine::layer_counted(GrantState& grant, uint32_t ordinal) {
+  const int64_t now_ns = clock_.now_ns();
+  grant.layer_arrived(ordinal, now_ns);
+  if (--grant.layers_left > 0) return;
+  // Units that arrive while CANCELLING count towards quiet only: the exchange below fails then.
+  if (!grant.life.complete(now_ns)) return;
+  grant.all->slot_done(now_ns);
+}
+
+baton_resolved Engine::on_resolve(uint64_t path_cookie, uint64_t grant_id, uint64_t region_key,
+                                  uint64_t address, uint32_t length_bytes, baton_access access) {
+  transfer::PathChannel* channel = channel_of(path_cookie);
+  if (channel == nullptr || channel->state() != transfer::PathState::kOpen) return {nullptr, 1};
+  GrantState* grant = last_resolved_;
+  if (grant == nullptr || grant->id.value != grant_id) {
+    const auto found = grants_.find(grant_id);
+    grant = found == grants_.end() ? nullptr : found->second.get();
+  }
+  if (grant == nullptr || grant->peer != channel->identity().peer) {
+    const bool ended = cookies_[path_cookie]->ended.count(GrantId(grant_id)) != 0;
+    return {nullptr, ended ? 1u : 0u};
+  }
+  last_resolved_ = grant;
+  const bool allowed = access == BATON_ACCESS_WRITE ? grant->allow_write : grant->allow_read;
+  if (!allowed) return {nullptr, 0};
+  return {grant->permissions.find(static_cast<uint32_t>(region_key), address, length_bytes), 0};
+}
+
+void Engine::complete_grant(Link& link, GrantState& grant, int64_t) {
+  wire::GrantEnd end;
+  end.grant = grant.id;
+  end.verdict = StatusCode::kOk;
+  end.units = grant.units_counted.load(std::memory_order_relaxed);
+  link.ended[grant.id] = end;
+  send_or_drop(link, end);
+}
+
+void Engine::begin_grant_end(Link& link, GrantState& grant, int64_t now_ns) {
+  grant.cancel_seen_ns = now_ns;
+  const Status why = grant.life.status();
+  logger_.warning("{}: {} after {} of {} units: {}", grant.describe(), status_code_name(why.code()),
+                  grant.units_counted.load(std::memory_order_relaxed), grant.total_units,
+                  why.message());
+  send_or_drop(link, wire::Cancel{grant.id, why.code(), why.message()});
+}
+
+bool Engine::is_quiet(Link& link, const GrantState& grant) const {
+  if (grant.fenced || (link.channel == nullptr && link.opening == nullptr)) return true;
+  if (!grant.quiesced || grant.quiesced_broken) return false;
+  for (uint32_t i = 0; i < grant.num_layers; ++i) {
+    const uint64_t signalled = i < grant.signalled.size() ? grant.signalled[i] : 0;
+    if (counters_->count(grant.layers[i].slot) != signalled) return false;
+  }
+  return true;
+}
+
+void Engine::settle_grants(Link& link, int64_t now_ns) {
+  for (size_t i = 0; i < link.grants.size();) {
+    const std::shared_ptr<GrantState> grant = link.grants[i];
+    const State state = grant->life.state();
+    if (state == State::kDone) {
+      complete_grant(link, *grant, now_ns);
+      finish_grant(link, grant, now_ns);
+      continue;
+    }
+    if (state == State::kCancelling) {
+      if (grant->cancel_seen_ns == 0) begin_grant_end(link, *grant, now_ns);
+      if (is_quiet(link, *grant)) {
+        const Status why = grant->life.status();
+        wire::GrantEnd end;
+        end.grant = grant->id;
+        end.verdict = why.code();
+        end.units = grant->units_counted.load(std::memory_order_relaxed);
+        end.message = why.message();
+        if (link.up) link.ended[grant->id] = end;
+        send_or_drop(link, end);
+        grant->life.finish(why, now_ns);
+        finish_grant(link, grant, now_ns);
+        continue;
+      }
+      const int64_t fence_at_ns = grant->cancel_seen_ns + kQuietTimeoutNs;
+      if (now_ns >= fence_at_ns || grant->quiesced_broken) {
+        link.fence_wanted = true;
+        want_timer(now_ns);
+      } else {
+        want_timer(fence_at_ns);
+      }
+    }
+    ++i;
+  }
+}
+
+void Engine::finish_grant(Link& link, const std::shared_ptr<GrantState>& grant, int64_t) {
+  BATON_ASSERT(grant->life.is_terminal(), "a Grant leaves the engine when it has ended");
+  for (uint32_t i = 0; i < grant->num_layers; ++i)
+    slot_owners_[grant->layers[i].slot.value] = SlotOwner{};
+  if (last_resolved_ == grant.get()) last_resolved_ = nullptr;
+  grants_.erase(grant->id.value);
+  const std::shared_ptr<GrantState> held = grant;  // `grant` may name the element that goes
+  link.grants.erase(std::find(link.grants.begin(), link.grants.end(), held));
+  held->give_back();
+  output_->grant_ended(held);
+}
+
+void Engine::cancel_arrived(Link& link, const wire::Cancel& cancel, int64_t now_ns) {
+  const auto found = grants_.find(cancel.grant.value);
+  const Status why(cancel.code, "the peer cancelled: " + cancel.reason);
+  if (found != grants_.end() && found->second->peer == link.peer) {  // the writer cancels
+    found->second->begin_cancel(why, now_ns);
+    return;
+  }
+  const auto tombstone = link.ended.find(cancel.grant);
+  if (tombstone != link.ended.end()) {
+    send_or_drop(link, tombstone->second);
+    return;
+  }
+  // The receiver cancels: this process is the writer.
+  output_->offer_ended(link.peer, cancel.grant);
+  bool is_push = false;
+  for (const auto& transfer : link.transfers) {
+    if (transfer->grant != cancel.grant) continue;
+    transfer->life.begin_cancel(why);
+    transfer->cancel_from_peer = true;
+    is_push = is_push || transfer->kind == TransferKind::kPush;
+  }
+  if (!is_push) link.quiesce_owed.push_back(cancel.grant);
+}
+
+void Engine::quiesced_arrived(Link& link, const wire::Quiesced& quiesced, int64_t now_ns) {
+  const auto found = grants_.find(quiesced.grant.value);
+  if (found == grants_.end() || found->second->peer != link.peer) return;  // ended meanwhile
+  GrantState& grant = *found->second;
+  if (grant.life.is_active()) {
+    grant.begin_cancel(Status(StatusCode::kCancelled, "the writer stopped without a cause"),
+                       now_ns);
+  }
+  grant.quiesced = true;
+  for (const wire::Quiesced::OnPath& path : quiesced.paths) {
+    grant.quiesced_broken = grant.quiesced_broken || path.broken;
+    grant.signalled = path.signalled;
+  }
+}
+
+}  // namespace baton::handoff

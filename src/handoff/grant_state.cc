@@ -1,0 +1,46 @@
+#include "src/handoff/grant_state.h"
+
+namespace baton::handoff {
+
+void GrantState::give_back() {
+  if (num_layers > 0) counters->release(slots);
+  uses.clear();
+}
+
+bool GrantState::begin_cancel(Status why, int64_t now_ns) {
+  if (!life.begin_cancel(why)) return false;
+  for (uint32_t i = 0; i < num_layers; ++i) layers[i].gate->fail(why, now_ns);
+  if (all != nullptr) all->fail(std::move(why), now_ns);
+  return true;
+}
+
+void GrantState::layer_arrived(uint32_t ordinal, int64_t now_ns) {
+  layers[ordinal].placed_ns.store(now_ns, std::memory_order_relaxed);
+  layers[ordinal].gate->slot_done(now_ns);
+}
+
+GrantRecord GrantState::record() const {
+  GrantRecord out;
+  out.units = units_counted.load(std::memory_order_relaxed);
+  out.bytes = total_bytes;
+  out.granted_ns = granted_ns;
+  out.ended_ns = life.ended_ns();
+  out.layers.reserve(num_layers);
+  for (uint32_t i = 0; i < num_layers; ++i) {
+    PlacedLayer placed;
+    placed.layer = i;
+    placed.first_ns = layers[i].first_ns.load(std::memory_order_relaxed);
+    placed.placed_ns = layers[i].placed_ns.load(std::memory_order_relaxed);
+    placed.opened_ns = layers[i].gate->opened_ns();
+    placed.units = layers[i].units;
+    out.layers.push_back(placed);
+  }
+  return out;
+}
+
+std::string GrantState::describe() const {
+  return "grant " + std::to_string(id.value) + (tag.empty() ? "" : " (tag \"" + tag + "\")") +
+         " to peer " + std::to_string(peer.value);
+}
+
+}  // namespace baton::handoff

@@ -1,0 +1,92 @@
+// GrantState: the receiver's side of one hand-off, shared by the caller's handle, the control
+// thread and the data thread.
+//
+// Invariants:
+//  1. Everything under "constant" is set before the state is shared.
+//  2. Gates fail from whoever wins Lifecycle::begin_cancel; gates of layers open from the data
+//  thread.
+//  3. Slots go back only after the terminal state, and pages are quiet then.
+//
+// Thread rule: per group of members, as commented.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "baton/event.h"
+#include "baton/grant.h"
+#include "baton/ids.h"
+#include "baton/layout.h"
+#include "src/counter/counter_table.h"
+#include "src/counter/gate_state.h"
+#include "src/handoff/lifecycle.h"
+#include "src/handoff/permission_table.h"
+#include "src/section/section_record.h"
+
+namespace baton::handoff {
+
+class GrantState {
+ public:
+  struct Layer {
+    counter::SlotIndex slot;
+    uint8_t generation = 0;
+    uint64_t units = 0;
+    uint64_t bytes = 0;
+    std::shared_ptr<counter::GateState> gate;
+    // Written by the data thread, read by record().
+    std::atomic<int64_t> first_ns{0};
+    std::atomic<int64_t> placed_ns{0};
+  };
+
+  // Fails every gate and starts the end. True for the one call that did. Any thread; does not
+  // block.
+  bool begin_cancel(Status why, int64_t now_ns);
+  // Data thread: layer `ordinal` has all its units.
+  void layer_arrived(uint32_t ordinal, int64_t now_ns);
+  // Data thread, once, after the terminal state: slots and sections are free again.
+  void give_back();
+  GrantRecord record() const;
+  std::string describe() const;  // "grant 12 (tag \"req-1\", peer 3)"
+
+  // ---- constant
+  GrantId id;
+  PeerId peer;
+  std::string tag;
+  bool is_ranges = false;
+  bool allow_write = true;
+  bool allow_read = false;
+  CacheId target_cache;
+  CacheId source_cache;
+  TokenRange tokens;
+  std::vector<std::vector<uint32_t>> block_lists;
+  std::vector<GrantOffer::Range> ranges;
+  uint32_t num_layers = 0;
+  std::unique_ptr<Layer[]> layers;
+  std::shared_ptr<counter::GateState> all;
+  uint64_t total_units = 0;
+  uint64_t total_bytes = 0;
+  int64_t granted_ns = 0;
+  int64_t deadline_ns = 0;
+  int64_t lease_ns = 0;
+  counter::CounterTable* counters = nullptr;  // where the slots go back; outlives the state
+  counter::SlotExtents slots;
+  std::vector<section::SectionUse> uses;
+
+  Lifecycle life;
+  std::atomic<bool> cancel_queued{false};  // it uses its place in the reserved lane once
+
+  // ---- data thread
+  PermissionTable permissions;
+  uint32_t layers_left = 0;
+  int64_t cancel_seen_ns = 0;  // 0: the data thread has not begun the end
+  bool quiesced = false;       // the writer's word arrived
+  bool quiesced_broken = false;
+  bool fenced = false;              // every path of the peer that could carry it is fenced
+  std::vector<uint64_t> signalled;  // by QUIESCED, per slot ordinal
+  std::atomic<uint64_t> units_counted{0};
+};
+
+}  // namespace baton::handoff

@@ -1,0 +1,78 @@
+#include "src/handoff/lifecycle.h"
+
+#include "src/base/assert.h"
+#include "src/base/futex.h"
+
+namespace baton {
+
+std::string_view state_name(State state) {
+  switch (state) {
+    case State::kActive:
+      return "ACTIVE";
+    case State::kCancelling:
+      return "CANCELLING";
+    case State::kDone:
+      return "DONE";
+    case State::kFailed:
+      return "FAILED";
+    case State::kCancelled:
+      return "CANCELLED";
+  }
+  return "UNKNOWN";
+}
+
+namespace handoff {
+
+bool Lifecycle::complete(int64_t now_ns) {
+  ended_ns_.store(now_ns, std::memory_order_relaxed);
+  auto expected = static_cast<uint32_t>(State::kActive);
+  // Release: whoever reads DONE sees the bytes that were counted. Partner: the acquire in state().
+  if (!phase_.compare_exchange_strong(expected, static_cast<uint32_t>(State::kDone),
+                                      std::memory_order_acq_rel)) {
+    return false;
+  }
+  base::futex_wake_all(phase_);
+  return true;
+}
+
+bool Lifecycle::begin_cancel(Status why) {
+  BATON_ASSERT(!why.is_ok(), "a cancel has a cause");
+  auto expected = static_cast<uint32_t>(State::kActive);
+  if (!phase_.compare_exchange_strong(expected, static_cast<uint32_t>(State::kCancelling),
+                                      std::memory_order_acq_rel)) {
+    return false;
+  }
+  cause_ = std::move(why);
+  cause_ready_.store(true, std::memory_order_release);
+  return true;
+}
+
+void Lifecycle::finish(Status outcome, int64_t now_ns) {
+  BATON_ASSERT(!is_terminal(), "a request ends once");
+  State state = State::kFailed;
+  if (outcome.is_ok()) state = State::kDone;
+  if (outcome.code() == StatusCode::kCancelled) state = State::kCancelled;
+  outcome_ = std::move(outcome);
+  ended_ns_.store(now_ns, std::memory_order_relaxed);
+  // Release: publishes the outcome. A begin_cancel that comes in between loses its exchange
+  // afterwards, or is overwritten.
+  phase_.store(static_cast<uint32_t>(state), std::memory_order_release);
+  base::futex_wake_all(phase_);
+}
+
+Status Lifecycle::status() const {
+  if (is_terminal()) return outcome_;
+  return cause_ready_.load(std::memory_order_acquire) ? cause_ : Status::ok();
+}
+
+bool Lifecycle::wait_terminal(int64_t deadline_ns) const {
+  for (;;) {
+    const uint32_t seen = phase_.load(std::memory_order_acquire);
+    if (baton::is_terminal(static_cast<State>(seen))) return true;
+    // CANCELLING changes the word, too: the loop looks again.
+    if (!base::futex_wait_until(phase_, seen, deadline_ns)) return is_terminal();
+  }
+}
+
+}  // namespace handoff
+}  // namespace baton

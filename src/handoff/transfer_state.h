@@ -1,0 +1,145 @@
+// TransferState: one submitted request of the sending side, shared by the caller's handle, the
+// control thread and the data thread. One class for pushed hand-offs and raw writes and reads; what
+// differs is in the two sources of pieces below.
+//
+// Invariants:
+//  1. Everything under "constant" is set before the state is shared.
+//  2. It becomes terminal only when ops_out is 0: nothing of its memory is in a plug-in's hands.
+//
+// Thread rule: per group of members, as commented.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "baton/ids.h"
+#include "baton/layout.h"
+#include "baton/telemetry.h"
+#include "baton/transfer.h"
+#include "src/counter/progress_word_state.h"
+#include "src/handoff/lifecycle.h"
+#include "src/kv/plan.h"
+#include "src/section/section_record.h"
+#include "src/transfer/path_channel.h"
+
+namespace baton::handoff {
+
+enum class TransferKind : uint8_t { kPush, kWrite, kRead };
+
+// One submitted part of prefill.
+struct Chunk {
+  TokenRange tokens;
+  std::shared_ptr<counter::ProgressWordState> word;  // nullptr: final already
+  uint64_t base = 0;
+};
+
+class TransferState : public transfer::PostOwner {
+ public:
+  static constexpr uint32_t kMaxChunks = 64;  // submitted and not finished; more: BUSY
+
+  // A local section as this transfer's posts name it.
+  struct LocalSection {
+    uint32_t id = 0;
+    uint8_t* memory = nullptr;
+    uint64_t length_bytes = 0;
+    baton_region* region = nullptr;
+  };
+  // A section of the peer, as posts on its rail name it.
+  struct RemoteSection {
+    uint32_t id = 0;
+    baton_region_key key{};
+  };
+  struct LayerSent {
+    uint64_t units = 0;  // of the plan
+    uint64_t bytes = 0;
+    std::atomic<uint64_t> signalled{0};
+    std::atomic<int64_t> ticked_ns{0};
+    std::atomic<int64_t> posted_ns{0};
+  };
+
+  void on_accepted(uint64_t bytes) override;
+  void on_refused(uint64_t bytes) override;
+  void on_signalled(uint32_t ordinal, uint32_t units) override;
+  void on_op_done(bool is_flush, baton_op_status status) override;
+
+  TransferRecord record() const;
+  std::vector<FailedBlock> failed_blocks() const;
+  std::string describe() const;
+
+  // ---- constant
+  TransferId id;
+  PeerId peer;
+  GrantId grant;
+  std::string tag;
+  TransferKind kind = TransferKind::kPush;
+  int64_t submitted_ns = 0;
+  int64_t deadline_ns = 0;
+  int64_t lease_ns = 0;
+  base::Clock* clock = nullptr;
+  std::vector<LocalSection> local;
+  std::vector<RemoteSection> remote;
+  std::vector<section::SectionUse> uses;
+  // pushed
+  std::unique_ptr<kv::Plan> plan;
+  TokenRange tokens;
+  std::vector<std::vector<uint32_t>> target_blocks;
+  uint32_t num_layers = 0;
+  std::unique_ptr<LayerSent[]> layers;
+  std::vector<transfer::SlotRef> slots;  // per layer
+  // raw
+  std::vector<Run> runs;
+  std::vector<uint8_t> message;
+  bool has_message = false;
+
+  Lifecycle life;
+  std::atomic<bool> cancel_queued{false};
+
+  // ---- the caller's side of chunks, under this lock
+  std::mutex submit_mutex;
+  uint32_t next_token = 0;
+  bool sealed_by_caller = false;
+  std::atomic<uint32_t> chunks_queued{0};  // the data thread takes them off when finished
+
+  // ---- data thread
+  std::array<Chunk, kMaxChunks> chunks;
+  uint32_t chunk_head = 0;
+  uint32_t chunk_tail = 0;
+  bool sealed = false;
+  bool started = false;     // its first piece may go: the lease is held, the path is open
+  uint32_t next_layer = 0;  // of the chunk at the head
+  uint32_t ticked_layer = 0;
+  bool cursor_open = false;
+  bool unit_pending = false;
+  kv::UnitCursor cursor;
+  kv::Unit unit;
+  size_t next_run = 0;
+  uint64_t run_offset = 0;
+  uint64_t ops_out = 0;
+  bool all_staged = false;
+  bool flush_posted = false;
+  bool flushed = false;
+  bool path_lost = false;
+  bool op_refused = false;
+  int64_t cancel_seen_ns = 0;
+  bool cancel_from_peer = false;  // the receiver asked: QUIESCED answers it
+  bool quiesced_sent = false;
+  bool has_verdict = false;
+  bool cancel_sent = false;
+  StatusCode verdict = StatusCode::kOk;
+  std::string verdict_message;
+
+  // Telemetry; written by the data thread.
+  std::atomic<uint64_t> bytes_posted{0};
+  std::atomic<uint64_t> units_signalled{0};
+  std::atomic<uint64_t> posts{0};
+  std::atomic<uint64_t> immediates{0};
+  std::atomic<int64_t> first_post_ns{0};
+  std::atomic<int64_t> last_post_ns{0};
+};
+
+}  // namespace baton::handoff
