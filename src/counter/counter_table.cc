@@ -186,10 +186,11 @@ Applied CounterTable::apply(uint32_t immediate, PeerId peer, uint32_t path_ordin
       result.outcome = ApplyOutcome::kOvershoot;
       return result;
     }
-    s.applied[path_ordinal] += arrived.weight;
-    // Release: partner of the acquire in count(); the units' bytes were placed before.
-    s.value.fetch_add(arrived.weight, std::memory_order_release);
     result.outcome = counted == s.target ? ApplyOutcome::kTargetReached : ApplyOutcome::kCounted;
+    s.applied[path_ordinal] += arrived.weight;
+    // Release: partner of the acquire in count(); the units' bytes were placed before. The last
+    // access to the slot: whoever reads the full count may give the slot back.
+    s.value.fetch_add(arrived.weight, std::memory_order_release);
   }
   return result;
 }

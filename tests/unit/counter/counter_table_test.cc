@@ -251,6 +251,37 @@ TEST(CounterTable, ReadersSeeTheBytesOfTheUnitsTheyCount) {
   EXPECT_EQ(table->remaining(slot), 0u);
 }
 
+// A slot is armed by one thread and counted by another that hears of it without any order (from the
+// peer, by an immediate); whoever reads the full count may release the slot and arm it anew.
+TEST(CounterTable, ArmingIsSeenByTheDataThreadAndTheFullCountByTheOwner) {
+  constexpr uint32_t kRounds = 5000;
+  auto table = make_table(1);
+  // round:32 | immediate:32, relaxed.
+  std::atomic<uint64_t> advertised{0};
+  std::thread data([&] {
+    for (uint32_t round = 1; round <= kRounds; ++round) {
+      uint64_t word = 0;
+      while (word >> 32 < round) {
+        std::this_thread::yield();
+        word = advertised.load(std::memory_order_relaxed);
+      }
+      const auto immediate = static_cast<uint32_t>(word);
+      ASSERT_EQ(table->apply(immediate, kPeer, 0).outcome, ApplyOutcome::kCounted);
+      ASSERT_EQ(table->apply(immediate, kPeer, 0).outcome, ApplyOutcome::kTargetReached);
+    }
+  });
+  for (uint32_t round = 1; round <= kRounds; ++round) {
+    const SlotExtents slots = allocate(*table, 1);
+    const SlotIndex slot = slots.at(0);
+    table->arm(slot, kPeer, 2 * (round % 256 + 1));
+    const uint32_t immediate = immediate_for(*table, slot, round % 256 + 1);
+    advertised.store(uint64_t{round} << 32 | immediate, std::memory_order_relaxed);
+    while (table->remaining(slot) != 0) std::this_thread::yield();
+    table->release(slots);
+  }
+  data.join();
+}
+
 // Owners come and go on other threads while the data thread counts and meets late immediates.
 TEST(CounterTable, AllocatingAndReleasingMayRunBesideTheDataThread) {
   auto table = make_table(32);
