@@ -10,14 +10,14 @@
  *     about the target. Bytes are placed when the receiver reports the immediate that covers them,
  *     or when a later flush is done. A read's op_done says that its bytes are in local memory.
  *  3. An immediate is reported by units_arrived after all the bytes that it covers are placed:
- * those of its own post on any path; with BATON_CAP_IMM_COVERS_PRIOR also those of every earlier
- * post on the same path. Bytes that were dropped because their Grant ended count as placed here:
- * the host, which refused them, knows.
+ *     those of its own post on any path; with BATON_CAP_IMM_COVERS_PRIOR also those of every
+ *     earlier post on the same path. Bytes that were dropped because their Grant ended count as
+ *     placed: the host, which refused them, knows.
  *  4. After fenced() no byte is placed, read or reported on that path, and no op_done of it is
  *     outstanding.
  *  5. Nothing blocks, retries, times out or stripes: policy is the host's.
  *  6. A plug-in that places bytes by software (BATON_CAP_SOFTWARE_PLACEMENT) asks resolve() before
- * it places each chunk, and copies at most the budget that progress() was given per path.
+ *     it places each chunk, and copies at most the budget that progress() was given per path.
  *  7. Nothing is allocated, locked (loopback apart) or logged after path_connect.
  *
  * Thread rule: every operation of a rail and its paths is called by the one thread that drives the
