@@ -42,9 +42,8 @@ inline constexpr size_t kMaxPathAddressBytes = 256;  // the plug-in border's BAT
 inline constexpr size_t kMaxRails = 256;
 inline constexpr size_t kMaxSections = 65536;
 inline constexpr size_t kMaxCaches = 1024;
-inline constexpr size_t kMaxGroups = 64;      // layer groups of one Layout
-inline constexpr size_t kMaxLayers = 4096;    // layers of one Layout; also slots of one Grant
-inline constexpr size_t kMaxTensors = 65536;  // tensor places of one Layout
+inline constexpr size_t kMaxGroups = kMaxLayoutGroups;
+inline constexpr size_t kMaxLayers = kMaxLayoutLayers;  // slots of one Grant
 inline constexpr size_t kMaxBlocks = size_t{1}
                                      << 20;     // block indices of one Grant, over all groups
 inline constexpr size_t kMaxRanges = 65536;     // ranges of one Grant
@@ -124,6 +123,8 @@ struct SectionDescription {
   friend bool operator==(const SectionDescription&, const SectionDescription&) = default;
 };
 
+// Of the layout, counts, limits and enum values are checked here; whether it makes sense is for
+// baton::validate(layout) to say.
 struct CacheDescription {
   CacheId id;
   std::string name;

@@ -1,0 +1,22 @@
+// The limits of messages.h, checked on the structs: the same rules for what is sent and for what
+// was received.
+//
+// Thread rule: pure functions.
+#pragma once
+
+#include <string>
+
+#include "baton/status.h"
+#include "src/wire/messages.h"
+
+namespace baton::wire {
+
+// kOutOfRange (a length, count or number past its limit) or kInvalidArgument (an unknown enum
+// value, an unprintable name, counts that do not agree); says where.
+Status validate(const Message& message);
+
+// `text` cut to kMaxTextBytes, with '?' for what does not print: for errors and reasons, which
+// are composed from anything.
+std::string printable(const std::string& text);
+
+}  // namespace baton::wire
