@@ -43,12 +43,12 @@ Geometry make_geometry(const LayerGroup& source, const LayerGroup& target, uint3
 
 // A piece of source, by position: its first row, its length, and which of the source's blocks.
 struct PieceRows {
-  uint32_t block = 0;         // token position / source_block_tokens
-  uint32_t row_in_block = 0;  // in the source block's own order
-  uint32_t rows = 0;
+  uint64_t row_in_block;  // in the source block's own order
+  uint32_t block;         // token position / source_block_tokens
+  uint32_t rows;
 };
 
-// One unit, by position.
+// One unit, by position. Made for BlockWalk::next to fill: its arrays start undefined.
 struct UnitRows {
   uint64_t target_row = 0;         // in the target block's own order
   uint32_t part_offset_bytes = 0;  // within the row; not 0 only for later parts of a long row
@@ -69,6 +69,11 @@ class BlockWalk {
   bool next(UnitRows& unit);
 
  private:
+  // The longest piece that begins at this token and shared head, to the end of the visit.
+  PieceRows piece_at(uint32_t token_index, uint32_t head_index) const;
+  // Makes `unit`, which is one long row, its next part.
+  void next_part(UnitRows& unit);
+
   const Geometry* geometry_ = nullptr;
   TokenRange tokens_;
   uint32_t row_ = 0;  // next row of the visit

@@ -93,7 +93,7 @@ class UnitCursor {
  private:
   friend class Plan;
   UnitCursor(const GroupPlan& group, const LayerPlan& layer, TokenRange chunk);
-  void start_tensor();
+  bool next_block();
   void start_block();
 
   const GroupPlan* group_ = nullptr;
@@ -142,6 +142,7 @@ class Plan {
 
  private:
   Plan();
+  const LayerPlan& layer(uint32_t ordinal) const;
 
   TokenRange tokens_;
   bool knows_source_ = false;
