@@ -159,6 +159,60 @@ TEST_P(WriteConformance, AFlushIsDoneOnceEarlierWritesArePlaced) {
   EXPECT_EQ(a().log().count(OpState::kDone), kCount + 2);
 }
 
+TEST_P(WriteConformance, ASourceMayBeOverwrittenOnceItsOpIsDone) {
+  constexpr uint32_t kPiece = 120'000;
+  constexpr uint32_t kPieces = 4;
+  constexpr uint32_t kPosts = 12;
+  const uint32_t pieces = std::min(kPieces, link().capabilities.max_sources);
+  const size_t post_bytes = size_t{pieces} * kPiece;
+  Region& target = b().add_region(kPosts * post_bytes);
+  std::vector<std::byte> source(kPosts * post_bytes);
+  fill_pattern(source, 14);
+  const std::vector<std::byte> expected = source;
+  a().host.on_op = [&](uint64_t op, baton_op_status) {
+    std::fill_n(source.begin() + static_cast<ptrdiff_t>(op * post_bytes), post_bytes,
+                std::byte{0xEE});
+  };
+  for (uint32_t i = 0; i < kPosts; ++i) {
+    std::vector<baton_source> ranges;
+    for (uint32_t piece = 0; piece < pieces; ++piece) {
+      ranges.push_back({source.data() + i * post_bytes + piece * kPiece, nullptr, kPiece, 0});
+    }
+    baton_post post =
+        End::make_post(BATON_POST_WRITE, ranges.data(), pieces, target, i * post_bytes);
+    post.has_immediate = 1;
+    uint32_t accepted = 0;
+    ASSERT_EQ(a().post(&post, 1, &accepted), BATON_RC_OK);
+  }
+  ASSERT_TRUE(
+      link().drive([&] { return b().log().immediates.size() == kPosts && settled(); }, 50'000));
+  expect_equal(target.bytes(), expected, "with sources overwritten when done");
+}
+
+TEST_P(WriteConformance, AProgressPlacesAtMostItsBudget) {
+  if (!link().has(BATON_CAP_SOFTWARE_PLACEMENT)) GTEST_SKIP() << "nobody copies";
+  constexpr uint32_t kBytes = 600'000;
+  constexpr size_t kBudget = 7'001;
+  Region& target = b().add_region(kBytes);
+  std::vector<std::byte> source(kBytes, std::byte{1});
+  // Small runs first: they come with the read-ahead.
+  for (uint32_t i = 0; i < 100; ++i) a().write(target, i * 1'000, source.data(), 1'000);
+  a().write(target, 100'000, source.data(), kBytes - 100'000, 1);
+  const auto placed = [&] {
+    const auto bytes = target.bytes();
+    return static_cast<size_t>(std::count(bytes.begin(), bytes.end(), std::byte{1}));
+  };
+  size_t before = 0;
+  for (int round = 0; round < 5'000 && b().log().immediates.empty(); ++round) {
+    link().drive_rounds(1, 256u << 10, &a());
+    link().drive_rounds(1, kBudget, &b());
+    const size_t now = placed();
+    ASSERT_LE(now - before, kBudget) << "in round " << round;
+    before = now;
+  }
+  EXPECT_EQ(before, kBytes);
+}
+
 TEST_P(WriteConformance, AgainWhenFullAndRoomAfterProgress) {
   Region& target = b().add_region(1 << 20);
   std::vector<std::byte> source(1 << 20);
