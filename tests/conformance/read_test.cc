@@ -117,6 +117,22 @@ TEST_P(ReadConformance, AGrantThatEndsHalfWayRefusesTheReadAndHidesLaterBytes) {
   EXPECT_LT(count(), 16u) << "bytes were read after the grant ended";
 }
 
+// The answer is short enough to lie, end and all, in one batch of the serving side.
+TEST_P(ReadConformance, AGrantThatEndsInsideAShortReadRefusesItToo) {
+  constexpr uint32_t kBytes = 200'000;
+  Region& remote = b().add_region(kBytes);
+  std::fill(remote.bytes().begin(), remote.bytes().end(), std::byte{1});
+  Region& local = a().add_region(kBytes);
+  b().host.allow(2);
+  const uint64_t op = a().read(remote, 0, local.bytes().data(), kBytes, 2);
+  ASSERT_TRUE(link().drive([&] { return local.bytes()[20'000] == std::byte{1}; }, 10'000));
+  b().host.end(2);
+  std::fill(remote.bytes().begin(), remote.bytes().end(), std::byte{0xEE});
+  ASSERT_TRUE(link().drive([&] { return settled(); }));
+  EXPECT_EQ(a().log().ops[op], OpState::kRefused);
+  for (const std::byte byte : local.bytes()) ASSERT_NE(byte, std::byte{0xEE});
+}
+
 TEST_P(ReadConformance, BothSidesFloodEachOtherWithReadsAndWrites) {
   constexpr uint32_t kRun = 65'536;
   constexpr uint32_t kSlots = 64;
