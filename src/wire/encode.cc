@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "baton_wire_generated/control_generated.h"
@@ -44,7 +45,7 @@ EncodedBody add(Builder& b, const Welcome& m) {
   const fb::Bytes16 nonce = bytes16(m.nonce);
   const fb::Bytes32 stream_key = bytes32(m.stream_key);
   const auto name = b.CreateString(m.name);
-  const auto text = b.CreateString(printable(m.text));
+  const auto text = b.CreateString(m.text);
   return {fb::Body::Welcome,
           fb::CreateWelcome(b, m.version, m.features, name, &boot_id, m.incarnation, &nonce,
                             m.session, &stream_key, number(m.code), text)
@@ -122,7 +123,7 @@ EncodedBody add(Builder& b, const Heartbeat& m) {
 }
 
 EncodedBody add(Builder& b, const Goodbye& m) {
-  const auto reason = b.CreateString(printable(m.reason));
+  const auto reason = b.CreateString(m.reason);
   return {fb::Body::Goodbye, fb::CreateGoodbye(b, number(m.code), reason).Union()};
 }
 
@@ -135,7 +136,7 @@ EncodedBody add(Builder& b, const PathRequest& m) {
 
 EncodedBody add(Builder& b, const PathReply& m) {
   const fb::Bytes32 ticket = bytes32(m.ticket);
-  const auto error = b.CreateString(printable(m.error));
+  const auto error = b.CreateString(m.error);
   const auto address = b.CreateVector(m.address);
   return {fb::Body::PathReply,
           fb::CreatePathReply(b, m.epoch.value, number(m.code), error, address, &ticket).Union()};
@@ -168,7 +169,7 @@ EncodedBody add(Builder& b, const GrantOffer& m) {
 }
 
 EncodedBody add(Builder& b, const Cancel& m) {
-  const auto reason = b.CreateString(printable(m.reason));
+  const auto reason = b.CreateString(m.reason);
   return {fb::Body::Cancel, fb::CreateCancel(b, m.grant.value, number(m.code), reason).Union()};
 }
 
@@ -183,7 +184,7 @@ EncodedBody add(Builder& b, const Quiesced& m) {
 }
 
 EncodedBody add(Builder& b, const GrantEnd& m) {
-  const auto message = b.CreateString(printable(m.message));
+  const auto message = b.CreateString(m.message);
   return {fb::Body::GrantEnd,
           fb::CreateGrantEnd(b, m.grant.value, number(m.verdict), m.units, message).Union()};
 }
@@ -211,9 +212,33 @@ EncodedBody add(Builder& b, const Notify& m) {
   return {fb::Body::Notify, fb::CreateNotify(b, m.tag, bytes).Union()};
 }
 
+// Texts for people are composed from anything; they are mended where a name would be refused. A
+// copy is made only of the few messages that carry such a text; none of them is big.
+std::optional<Message> mended(const Message& message) {
+  if (const auto* m = std::get_if<Welcome>(&message)) {
+    Welcome copy = *m;
+    copy.text = printable(copy.text);
+    return copy;
+  }
+  if (const auto* m = std::get_if<Goodbye>(&message)) return Goodbye{m->code, printable(m->reason)};
+  if (const auto* m = std::get_if<Cancel>(&message))
+    return Cancel{m->grant, m->code, printable(m->reason)};
+  if (const auto* m = std::get_if<GrantEnd>(&message)) {
+    return GrantEnd{m->grant, m->verdict, m->units, printable(m->message)};
+  }
+  if (const auto* m = std::get_if<PathReply>(&message)) {
+    PathReply copy = *m;
+    copy.error = printable(copy.error);
+    return copy;
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
-Result<std::vector<uint8_t>> encode(const Message& message) {
+Result<std::vector<uint8_t>> encode(const Message& original) {
+  const std::optional<Message> copy = mended(original);
+  const Message& message = copy ? *copy : original;
   BATON_RETURN_IF_ERROR(validate(message));
   Builder builder(512);
   const EncodedBody body = std::visit([&](const auto& m) { return add(builder, m); }, message);
