@@ -405,6 +405,7 @@ Status ControlPlaneImpl::on_describe(Link& link, wire::Describe& describe) {
   }
   if (!link.is_dialer) {
     BATON_RETURN_IF_ERROR(queue(link, wire::Confirm{}));
+    link.hello_frames = link.frames.size();
     peer_up(link);
     return Status::ok();
   }

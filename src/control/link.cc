@@ -38,11 +38,12 @@ Status Link::seal_frames(int64_t now_ns) {
   if (tls != nullptr && !tls->is_established()) return Status::ok();
   while (out.size() - out_begin < kSealAheadBytes) {
     Frame frame;
-    if (stage == Stage::kUp && (beats.beat_due || beats.echo_due)) {
+    if (stage == Stage::kUp && hello_frames == 0 && (beats.beat_due || beats.echo_due)) {
       frame = heartbeat_frame(beats, now_ns);
     } else if (!frames.empty()) {
       frame = std::move(frames.front());
       frames.pop_front();
+      if (hello_frames > 0) --hello_frames;
       // Relaxed: a bound, which orders nothing.
       outbox->queued_bytes.fetch_sub(frame.size(), std::memory_order_relaxed);
     } else {

@@ -143,6 +143,9 @@ class Link {
   bool described = false;       // our Describe is queued: broadcasts concern it
   std::vector<Frame> deferred;  // broadcasts before Confirm
   Heartbeats beats;
+  // Frames at the head of `frames` that the peer must read before any heartbeat: the acceptor's
+  // Confirm.
+  size_t hello_frames = 0;
 
   // ---- data socket
   PathEpoch epoch;
