@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <ostream>
 #include <vector>
 
 namespace baton::kv {
@@ -27,10 +28,10 @@ struct Cut {
   friend bool operator==(const Cut&, const Cut&) = default;
 };
 
-void PrintTo(const Cut& cut, std::ostream* out) {
-  *out << "{" << cut.target_row << ", " << cut.length_bytes << ", " << cut.last_token << ", {";
-  for (const uint32_t rows : cut.piece_rows) *out << rows << ", ";
-  *out << "}}";
+std::ostream& operator<<(std::ostream& out, const Cut& cut) {
+  out << "{" << cut.target_row << ", " << cut.length_bytes << ", " << cut.last_token << ", {";
+  for (const uint32_t rows : cut.piece_rows) out << rows << ", ";
+  return out << "}}";
 }
 
 std::vector<Cut> cuts(const LayerGroup& source, const LayerGroup& target, TokenRange tokens,
