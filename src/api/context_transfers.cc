@@ -384,6 +384,10 @@ Status ContextImpl::seal(const std::shared_ptr<handoff::TransferState>& transfer
   {
     const std::lock_guard<std::mutex> lock(transfer->submit_mutex);
     if (transfer->sealed_by_caller) return Status::ok();
+    if (!transfer->life.is_active()) {
+      return Status(StatusCode::kCancelled, transfer->describe() + " has ended or is ending: " +
+                                                transfer->life.status().to_string());
+    }
   }
   if (transfer->next_token < transfer->tokens.end) {
     ChunkPlan rest;

@@ -106,6 +106,7 @@ class Engine : public transport::DataWork, public transport::RailEvents {
     bool had_path = false;
     bool fence_wanted = false;
     std::string broken_why;  // not empty: the path broke
+    int64_t broken_seen_ns = 0;
     std::vector<std::shared_ptr<GrantState>> grants;
     std::vector<std::shared_ptr<TransferState>> transfers;
     size_t next_transfer = 0;                 // whose turn it is

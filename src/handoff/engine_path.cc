@@ -13,6 +13,10 @@ namespace {
 // With one Path per peer its ordinal is 0.
 constexpr uint32_t kOnlyPath = 0;
 
+// A peer that dies takes its Path and its control connection with it, in either order of notice. A
+// broken Path waits this long for the other news, so that a death has one code (PEER_LOST) always.
+constexpr int64_t kDeathNewsNs = 50'000'000;
+
 transport::Rail* rail_at(const std::vector<transport::Rail*>& rails, RailIndex index) {
   return index.value < rails.size() ? rails[index.value] : nullptr;
 }
@@ -189,6 +193,14 @@ void Engine::look_after_path(Link& link, int64_t now_ns) {
   }
   if (channel != nullptr && channel->state() == transfer::PathState::kFencing) return;
   const bool broken = channel != nullptr && channel->state() == transfer::PathState::kBroken;
+  if (broken && link.up && !link.fence_wanted) {
+    if (link.broken_seen_ns == 0) link.broken_seen_ns = now_ns;
+    const int64_t until_ns = link.broken_seen_ns + kDeathNewsNs;
+    if (now_ns < until_ns) {
+      want_timer(until_ns);
+      return;
+    }
+  }
   if (broken || link.fence_wanted) {
     Status why = link.down_why;
     if (link.up) {

@@ -38,13 +38,12 @@ bool Lifecycle::complete(int64_t now_ns) {
 bool Lifecycle::begin_cancel(Status why) {
   BATON_ASSERT(!why.is_ok(), "a cancel has a cause");
   auto expected = static_cast<uint32_t>(State::kActive);
-  if (!phase_.compare_exchange_strong(expected, static_cast<uint32_t>(State::kCancelling),
-                                      std::memory_order_acq_rel)) {
-    return false;
-  }
+  if (!phase_.compare_exchange_strong(expected, kClaimed, std::memory_order_acq_rel)) return false;
   cause_ = std::move(why);
-  cause_ready_.store(true, std::memory_order_release);
-  return true;
+  // Release: publishes the cause. A finish() that came in between has the last word.
+  expected = kClaimed;
+  return phase_.compare_exchange_strong(expected, static_cast<uint32_t>(State::kCancelling),
+                                        std::memory_order_acq_rel);
 }
 
 void Lifecycle::finish(Status outcome, int64_t now_ns) {
@@ -61,14 +60,15 @@ void Lifecycle::finish(Status outcome, int64_t now_ns) {
 }
 
 Status Lifecycle::status() const {
-  if (is_terminal()) return outcome_;
-  return cause_ready_.load(std::memory_order_acquire) ? cause_ : Status::ok();
+  const State now = state();
+  if (baton::is_terminal(now)) return outcome_;
+  return now == State::kCancelling ? cause_ : Status::ok();
 }
 
 bool Lifecycle::wait_terminal(int64_t deadline_ns) const {
   for (;;) {
     const uint32_t seen = phase_.load(std::memory_order_acquire);
-    if (baton::is_terminal(static_cast<State>(seen))) return true;
+    if (baton::is_terminal(state_of(seen))) return true;
     // CANCELLING changes the word, too: the loop looks again.
     if (!base::futex_wait_until(phase_, seen, deadline_ns)) return is_terminal();
   }

@@ -22,7 +22,7 @@ namespace baton::handoff {
 
 class Lifecycle {
  public:
-  State state() const { return static_cast<State>(phase_.load(std::memory_order_acquire)); }
+  State state() const { return state_of(phase_.load(std::memory_order_acquire)); }
   bool is_active() const { return state() == State::kActive; }
   bool is_terminal() const { return baton::is_terminal(state()); }
 
@@ -43,10 +43,17 @@ class Lifecycle {
   bool wait_terminal(int64_t deadline_ns) const;
 
  private:
+  // begin_cancel() has won and is writing the cause; to readers still ACTIVE, to complete() no
+  // more.
+  static constexpr uint32_t kClaimed = 100;
+
+  static State state_of(uint32_t phase) {
+    return phase == kClaimed ? State::kActive : static_cast<State>(phase);
+  }
+
   mutable std::atomic<uint32_t> phase_{static_cast<uint32_t>(State::kActive)};  // futex word
-  std::atomic<bool> cause_ready_{false};  // release by the winner; acquire in status()
-  Status cause_;
-  Status outcome_;  // published by phase_
+  Status cause_;    // published by phase_ CANCELLING
+  Status outcome_;  // published by a terminal phase_
   std::atomic<int64_t> ended_ns_{0};
 };
 
