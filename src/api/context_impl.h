@@ -167,6 +167,9 @@ class ContextImpl : public handoff::EngineOutput,
   Status hold_local(handoff::TransferState& transfer, SectionId section, RailIndex rail);
   Status hold_remote(handoff::TransferState& transfer, SectionId section,
                      const PeerEntry& peer) const;
+  // REQUIRES: the Transfer's submit_mutex is held.
+  Status append_chunk(const std::shared_ptr<handoff::TransferState>& transfer,
+                      const ChunkPlan& plan, std::shared_ptr<counter::ProgressWordState> word);
   Result<Transfer> open_transfer(std::shared_ptr<handoff::TransferState> transfer,
                                  bool takes_offer);
 

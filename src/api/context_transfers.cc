@@ -13,6 +13,11 @@ namespace {
 
 constexpr int64_t kMsNs = 1'000'000;
 
+Status ended(const handoff::TransferState& transfer) {
+  return Status(StatusCode::kCancelled, transfer.describe() + " has ended or is ending: " +
+                                            transfer.life.status().to_string());
+}
+
 std::string range_text(uint64_t offset, uint64_t length) {
   return "[" + std::to_string(offset) + ", " + std::to_string(offset) + " + " +
          std::to_string(length) + ")";
@@ -340,11 +345,13 @@ Status ContextImpl::submit_chunk(const std::shared_ptr<handoff::TransferState>& 
     return Status(StatusCode::kInvalidArgument, "chunks belong to pushed Transfers");
   }
   const std::lock_guard<std::mutex> lock(transfer->submit_mutex);
-  if (!transfer->life.is_active()) {
-    Status why = transfer->life.status();
-    return Status(StatusCode::kCancelled,
-                  transfer->describe() + " takes no more chunks: " + why.to_string());
-  }
+  return append_chunk(transfer, plan, std::move(word));
+}
+
+Status ContextImpl::append_chunk(const std::shared_ptr<handoff::TransferState>& transfer,
+                                 const ChunkPlan& plan,
+                                 std::shared_ptr<counter::ProgressWordState> word) {
+  if (!transfer->life.is_active()) return ended(*transfer);
   if (transfer->sealed_by_caller) {
     return Status(StatusCode::kFailedPrecondition, transfer->describe() + " is sealed");
   }
@@ -381,20 +388,18 @@ Status ContextImpl::seal(const std::shared_ptr<handoff::TransferState>& transfer
   if (transfer->kind != handoff::TransferKind::kPush) {
     return Status(StatusCode::kInvalidArgument, "only pushed Transfers are sealed");
   }
-  {
-    const std::lock_guard<std::mutex> lock(transfer->submit_mutex);
-    if (transfer->sealed_by_caller) return Status::ok();
-    if (!transfer->life.is_active()) {
-      return Status(StatusCode::kCancelled, transfer->describe() + " has ended or is ending: " +
-                                                transfer->life.status().to_string());
-    }
-  }
+  const std::lock_guard<std::mutex> lock(transfer->submit_mutex);
+  // Sealed before, or the receiver has everything: nothing is left to seal. One look at the state: it
+  // may become DONE at any moment.
+  const State state = transfer->life.state();
+  if (transfer->sealed_by_caller || state == State::kDone) return Status::ok();
   if (transfer->next_token < transfer->tokens.end) {
     ChunkPlan rest;
     rest.tokens = {transfer->next_token, transfer->tokens.end};
-    BATON_RETURN_IF_ERROR(submit_chunk(transfer, rest, nullptr));
+    BATON_RETURN_IF_ERROR(append_chunk(transfer, rest, nullptr));
+  } else if (state != State::kActive) {
+    return ended(*transfer);
   }
-  const std::lock_guard<std::mutex> lock(transfer->submit_mutex);
   BATON_RETURN_IF_ERROR(engine_->submit(handoff::SealTransfer{transfer}));
   transfer->sealed_by_caller = true;
   return Status::ok();
