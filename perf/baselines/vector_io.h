@@ -20,13 +20,19 @@ class VectorCursor {
   void clear();
   void append(void* address, size_t length_bytes);
   bool done() const { return next_ == vectors_.size(); }
-  // The ranges left, at most as many as one system call takes.
-  std::span<iovec> front();
+  // The ranges left: at most as many as one system call takes, and at most `max_bytes` of them.
+  // Valid until the next call of a member. REQUIRES: max_bytes > 0.
+  std::span<iovec> front(size_t max_bytes);
+  // `bytes` of front() were moved.
   void advance(size_t bytes);
 
  private:
+  void restore();
+
   std::vector<iovec> vectors_;
   size_t next_ = 0;
+  size_t cut_index_ = 0;  // the range that front() shortened,
+  size_t cut_bytes_ = 0;  // by so much
 };
 
 enum class Moved : uint8_t { kAll, kWouldBlock };

@@ -89,7 +89,7 @@ class Connector {
     if (!summaries.is_ok()) return summaries.status();
     result.ours = {std::move((*summaries)[0]), verified[0]};
     if (subjects.size() > 1) result.baseline = {std::move((*summaries)[1]), verified[1]};
-    return link_.ask(peer_, {{"do", "bye"}}).status();
+    return link_.say_bye(peer_);
   }
 
  private:
@@ -252,11 +252,13 @@ Result<ConnectResult> measure_connect(const EndpointSettings& endpoint, const st
     if (i > 0) result.latency_ns.record(static_cast<uint64_t>(end_ns - start_ns));
     if (i > 0 && i % 100 == 0) progress(std::to_string(i) + " of " + std::to_string(count));
     inbox.watch(*peer);
-    const Result<nlohmann::json> told = link.ask(*peer, {{"do", i == count ? "bye" : "again"}});
-    if (!told.is_ok()) return told.status();
+    const Status told =
+        i == count ? link.say_bye(*peer) : link.ask(*peer, {{"do", "again"}}).status();
+    if (!told.is_ok()) return told;
+    if (i == count) break;
     inbox.watch(baton::PeerId());
     const Status gone = context->disconnect(*peer);
-    if (!gone.is_ok() && i < count) return gone;
+    if (!gone.is_ok()) return gone;
   }
   context->close(kDrainMs).ignore();
   return result;

@@ -60,6 +60,11 @@ Result<nlohmann::json> ControlLink::ask(baton::PeerId peer, const nlohmann::json
   }
 }
 
+Status ControlLink::say_bye(baton::PeerId peer) {
+  const Status status = ask(peer, {{"do", "bye"}}).status();
+  return status.code() == StatusCode::kPeerLost ? Status::ok() : status;
+}
+
 Result<Request> ControlLink::next_request(uint32_t timeout_ms) {
   while (true) {
     const Result<Event> event = inbox_.wait(EventKind::kMessage, timeout_ms);

@@ -29,6 +29,8 @@ class ControlLink {
   // Asks and waits. A refusal comes back as the peer's own code and message.
   baton::Result<nlohmann::json> ask(baton::PeerId peer, const nlohmann::json& request,
                                     uint32_t timeout_ms = kAnswerTimeoutMs);
+  // Asks the peer to end. OK also when it has ended before its answer came.
+  baton::Status say_bye(baton::PeerId peer);
   // Waits for a request; who asks something that is no JSON object with "do" is not answered.
   baton::Result<Request> next_request(uint32_t timeout_ms);
   baton::Status answer(baton::PeerId peer, nlohmann::json body);

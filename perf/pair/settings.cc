@@ -111,6 +111,8 @@ baton::ContextOptions context_options(const EndpointSettings& endpoint, const st
   options.bind_host = endpoint.bind_host;
   options.secret_file = endpoint.secret_file;
   options.progress = endpoint.progress;
+  // Connections end on purpose here, and what fails is in the status that the tool reports.
+  options.log_level = baton::LogLevel::kError;
   options.rails.front().plugin = endpoint.transport;
   return options;
 }

@@ -28,12 +28,30 @@ TEST(VectorIoTest, CursorJoinsNeighboursAndAdvances) {
   cursor.append(bytes, 10);
   cursor.append(bytes + 10, 10);
   cursor.append(bytes + 50, 10);
-  ASSERT_EQ(cursor.front().size(), 2u);
-  EXPECT_EQ(cursor.front()[0].iov_len, 20u);
+  ASSERT_EQ(cursor.front(1000).size(), 2u);
+  EXPECT_EQ(cursor.front(1000)[0].iov_len, 20u);
   cursor.advance(25);
-  ASSERT_EQ(cursor.front().size(), 1u);
-  EXPECT_EQ(cursor.front()[0].iov_base, bytes + 55);
+  ASSERT_EQ(cursor.front(1000).size(), 1u);
+  EXPECT_EQ(cursor.front(1000)[0].iov_base, bytes + 55);
   cursor.advance(5);
+  EXPECT_TRUE(cursor.done());
+}
+
+TEST(VectorIoTest, FrontEndsAtTheByteLimit) {
+  uint8_t bytes[100];
+  VectorCursor cursor;
+  cursor.append(bytes, 10);
+  cursor.append(bytes + 20, 10);
+  cursor.append(bytes + 40, 10);
+  ASSERT_EQ(cursor.front(15).size(), 2u);
+  EXPECT_EQ(cursor.front(15)[1].iov_len, 5u);
+  cursor.advance(12);
+  ASSERT_EQ(cursor.front(100).size(), 2u);
+  EXPECT_EQ(cursor.front(100)[0].iov_base, bytes + 22);
+  EXPECT_EQ(cursor.front(100)[0].iov_len, 8u);
+  EXPECT_EQ(cursor.front(8).size(), 1u);
+  cursor.advance(8);
+  cursor.advance(10);
   EXPECT_TRUE(cursor.done());
 }
 
