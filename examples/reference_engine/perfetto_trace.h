@@ -1,0 +1,14 @@
+// perfetto_trace: a RunReport as a trace for ui.perfetto.dev or chrome://tracing.
+#pragma once
+
+#include <string>
+
+#include "examples/reference_engine/run_report.h"
+
+namespace baton_engine {
+
+// Trace-event JSON: the processes prefill and decode with a thread for each kind of event, and an
+// arrow per layer from computed to seen. Timestamps are microseconds since prefill began.
+std::string perfetto_trace(const RunReport& report);
+
+}  // namespace baton_engine

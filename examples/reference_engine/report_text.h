@@ -1,0 +1,14 @@
+// report_text: a RunReport for people.
+#pragma once
+
+#include <string>
+
+#include "examples/reference_engine/run_report.h"
+
+namespace baton_engine {
+
+// Both texts, a row per layer (milliseconds since prefill began), the tail, the hidden share, the
+// time to first token of the three ways, and the verdict as last line, which ends with a newline.
+std::string report_text(const RunReport& report);
+
+}  // namespace baton_engine
