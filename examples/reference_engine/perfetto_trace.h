@@ -8,7 +8,8 @@
 namespace baton_engine {
 
 // Trace-event JSON: the processes prefill and decode with a thread for each kind of event, and an
-// arrow per layer from computed to seen. Timestamps are microseconds since prefill began.
+// arrow per layer from computed by posted and placed to seen. The processes of push-after follow.
+// Timestamps are microseconds; both hand-offs begin to compute at the same one.
 std::string perfetto_trace(const RunReport& report);
 
 }  // namespace baton_engine

@@ -9,8 +9,10 @@
 namespace baton_engine {
 
 // Writes `bytes` to a temporary file beside `path`, flushes it to the disk and renames it, so that
-// a failure leaves what was there before and no rest. What is there and no regular file
-// (/dev/stdout, a pipe) is written directly. kIoError: the path, the failed call and its errno.
+// a failure leaves what was there before, and no rest. A symbolic link is followed; a file that is
+// replaced keeps its permissions. What is there and no regular file (a pipe, /dev/null) is written
+// directly; /dev/stdout, /dev/stderr and /dev/fd/N continue that descriptor, so flush it first.
+// kIoError: the path, the failed call and its errno.
 baton::Status write_file(const std::string& path, std::string_view bytes);
 
 }  // namespace baton_engine

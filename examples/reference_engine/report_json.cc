@@ -1,0 +1,81 @@
+#include "examples/reference_engine/report_json.h"
+
+#include <nlohmann/json.hpp>
+
+namespace baton_engine {
+
+namespace {
+
+// Keys in the order in which they are written here.
+using Json = nlohmann::ordered_json;
+
+Json layers_json(const HandoffTimes& handoff) {
+  Json layers = Json::array();
+  for (const LayerTimes& layer : handoff.layers) {
+    layers.push_back({{"layer", layer.layer},
+                      {"computed_ns", layer.computed_ns},
+                      {"posted_ns", layer.posted_ns},
+                      {"placed_ns", layer.placed_ns},
+                      {"seen_ns", layer.seen_ns},
+                      {"bytes", layer.bytes}});
+  }
+  return layers;
+}
+
+Json handoff_json(const HandoffTimes& handoff) {
+  Json chunks = Json::array();
+  for (const HandoffTimes::Chunk& chunk : handoff.chunks) {
+    chunks.push_back({{"token_begin", chunk.token_begin},
+                      {"token_end", chunk.token_end},
+                      {"computed_ns", chunk.computed_ns}});
+  }
+  return {{"requested_ns", handoff.requested_ns},
+          {"prefill_begin_ns", handoff.prefill_begin_ns},
+          {"prefill_end_ns", handoff.prefill_end_ns},
+          {"first_token_ns", handoff.first_token_ns},
+          {"kv_bytes", handoff.kv_bytes},
+          {"chunks", std::move(chunks)}};
+}
+
+Json generated_json(const Generated& generated) {
+  return {{"tokens", generated.tokens}, {"text", generated.text}};
+}
+
+}  // namespace
+
+std::string report_json(const RunReport& report) {
+  const Json json = {
+      {"equal", report.equal()},
+      {"model", report.model},
+      {"transport", report.transport},
+      {"hand_off", report.hand_off},
+      {"kv_dtype", report.kv_dtype},
+      {"block_tokens", report.block_tokens},
+      {"chunk_tokens", report.chunk_tokens},
+      {"num_threads", report.num_threads},
+      {"prompt_token_ids", report.prompt_token_ids},
+      {"monolithic", generated_json(report.monolithic)},
+      {"disaggregated", generated_json(report.disaggregated)},
+      {"kv",
+       {{"bytes_compared", report.kv_bytes_compared},
+        {"bytes_different", report.kv_bytes_different}}},
+      {"logits", {{"compared", report.logits_compared}, {"different", report.logits_different}}},
+      {"tail_ns", report.tail_ns},
+      {"push_after_transfer_ns", report.push_after_transfer_ns},
+      {"hidden_share", report.hidden_share},
+      {"ttft_ns",
+       {{"monolithic", report.ttft_monolithic_ns},
+        {"disaggregated", report.ttft_disaggregated_ns},
+        {"push_after", report.ttft_push_after_ns}}},
+      {"prefill_ns",
+       {{"monolithic", report.prefill_monolithic_ns},
+        {"disaggregated", report.prefill_disaggregated_ns}}},
+      {"handoff", handoff_json(report.handoff)},
+      {"layers", layers_json(report.handoff)},
+      {"push_after", handoff_json(report.push_after)},
+      {"layers_push_after", layers_json(report.push_after)},
+  };
+  return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+}  // namespace baton_engine
