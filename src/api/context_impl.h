@@ -135,13 +135,15 @@ class ContextImpl : public handoff::EngineOutput,
   // context_peers.cc
   void pass_to_data(handoff::Command&& command);
   bool flush_backlog();
-  void begin_path(PeerId peer);
-  void path_requested(PeerId peer, const wire::PathRequest& request);
-  void path_replied(PeerId peer, const wire::PathReply& reply);
   void fail_peer_requests(PeerId peer, const Status& why);
   Result<PeerEntry> ready_peer(PeerId peer) const;
   void tell_all(const wire::Message& message);
   Status wait_peer(PeerId* peer, int64_t deadline_ns);
+
+  // context_paths.cc
+  void begin_path(PeerId peer);
+  void path_requested(PeerId peer, const wire::PathRequest& request);
+  void path_replied(PeerId peer, const wire::PathReply& reply);
 
   // context_grants.cc
   Status check_room(size_t live, std::string_view what) const;
