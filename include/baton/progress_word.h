@@ -40,8 +40,10 @@ class BATON_EXPORT ProgressWord {
   // advance_to(value() + 1).
   void tick();
   // The word itself, 64-byte aligned, for a writer that Baton does not call (a GPU kernel, another
-  // library). Such a writer uses release stores; the data thread then notices within a millisecond,
-  // as nobody wakes it.
+  // library). Such a writer uses release stores, and never goes back. Nobody wakes the data thread
+  // for it: from this call on, whoever sleeps on the data path looks at the word every millisecond
+  // while a Transfer waits for it. In kCaller mode that is wait_event() and its like; event_fd()
+  // tells nothing of such a store.
   uint64_t* address() const;
 
  private:

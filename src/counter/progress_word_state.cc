@@ -31,4 +31,11 @@ void ProgressWordState::tick() {
   waker_->wake();
 }
 
+uint64_t* ProgressWordState::address() {
+  is_polled_.store(true, std::memory_order_relaxed);
+  // A data thread that sleeps now does so without knowing that it has to look.
+  waker_->wake();
+  return reinterpret_cast<uint64_t*>(&word_);
+}
+
 }  // namespace baton::counter

@@ -32,8 +32,11 @@ class ProgressWordState {
   // kInvalidArgument, with nothing changed, when `value` is below the present one.
   Status advance_to(uint64_t value);
   void tick();
-  // For writers that Baton does not call; they use release stores.
-  uint64_t* address() { return reinterpret_cast<uint64_t*>(&word_); }
+  // For writers that Baton does not call; they use release stores. From here on is_polled().
+  uint64_t* address();
+  // Its writer may be one that wakes nobody: whoever waits for the word looks at it now and then.
+  // Relaxed: address() wakes, which orders it.
+  bool is_polled() const { return is_polled_.load(std::memory_order_relaxed); }
 
  private:
   alignas(64) std::atomic<uint64_t> word_{0};
@@ -41,6 +44,7 @@ class ProgressWordState {
   static_assert(std::atomic<uint64_t>::is_always_lock_free);
   // On the next line: the owner of address() dirties the first one.
   alignas(64) const std::shared_ptr<Waker> waker_;
+  std::atomic<bool> is_polled_{false};
 };
 
 }  // namespace baton::counter

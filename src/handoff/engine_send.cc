@@ -14,6 +14,8 @@ constexpr int64_t kVerdictTimeoutNs = 1'500'000'000;
 // Pieces of one Transfer before the next one's turn, so that a bulk hand-off does not starve a
 // small one.
 constexpr uint32_t kPiecesPerTurn = 512;
+// How often a word whose writer wakes nobody is looked at while a Transfer waits for it.
+constexpr int64_t kWordPollNs = 1'000'000;
 
 const TransferState::LocalSection& local_of(const TransferState& transfer, uint32_t section) {
   for (const auto& local : transfer.local) {
@@ -89,7 +91,10 @@ bool Engine::next_ready_layer(TransferState& transfer, int64_t now_ns) {
     for (; transfer.ticked_layer < ready; ++transfer.ticked_layer) {
       transfer.layers[transfer.ticked_layer].ticked_ns.store(now_ns, std::memory_order_relaxed);
     }
-    if (transfer.next_layer >= ready) return false;
+    if (transfer.next_layer >= ready) {
+      if (chunk.word->is_polled()) want_timer(now_ns + kWordPollNs);
+      return false;
+    }
     transfer.cursor = transfer.plan->cursor(transfer.next_layer, chunk.tokens);
     return true;
   }

@@ -2,6 +2,7 @@
 // every count.
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cstring>
 #include <random>
 
@@ -153,6 +154,54 @@ TEST_P(Handoff, LayoutsThatDiffer) {
     scenario.chunk_ends.push_back(scenario.tokens.end);
     run(GetParam(), scenario, random());
   }
+}
+
+// A writer that Baton does not call wakes nobody. Without anyone who looks at the word, each of the
+// layers would wait for the data thread's longest sleep, and the deadline would pass.
+TEST_P(Handoff, AWordThatIsWrittenThroughItsAddressIsNoticed) {
+  ContextPair pair({GetParam().transport, GetParam().ordered, test_seed()});
+  PoolShape shape;
+  shape.layers = 64;
+  Pool source(shape);
+  Pool target(shape);
+  source.memory().fill_pattern(test_seed());
+  source.publish(pair.prefill(), "kv");
+  target.publish(pair.decode(), "kv");
+  pair.connect();
+  const TokenRange tokens{0, 32};
+  const auto expected =
+      expected_target(source, {1, 2}, target, {4, 3}, tokens, source.memory().data());
+  baton::GrantRequest request;
+  request.peer = pair.prefill_peer();
+  request.cache = target.cache();
+  request.source_cache = "kv";
+  request.tag = "r";
+  request.tokens = tokens;
+  request.block_lists = {{4, 3}};
+  request.deadline_ms = 20000;
+  auto grant = require(pair.decode().grant(request), "grant");
+  const auto offer = require(pair.prefill().wait_offer("r", 10000), "wait_offer");
+  baton::PushRequest push;
+  push.grant = offer.id;
+  push.cache = source.cache();
+  push.block_lists = {{1, 2}};
+  auto transfer = require(pair.prefill().push(push), "push");
+  auto word = require(pair.prefill().create_progress_word(), "create_progress_word");
+  require_ok(transfer.submit_chunk({tokens, &word, 0}), "submit_chunk");
+  word.tick();
+  ASSERT_TRUE(grant.gate(0).wait(20000).is_ok());
+  // The address is taken while the data thread may sleep already.
+  const std::atomic_ref<uint64_t> foreign(*word.address());
+  for (uint32_t layer = 1; layer < shape.layers; ++layer) {
+    foreign.store(layer + 1, std::memory_order_release);
+    ASSERT_TRUE(grant.gate(layer).wait(20000).is_ok())
+        << "layer " << layer << ": " << grant.gate(layer).poll().to_string();
+  }
+  require_ok(transfer.seal(), "seal");
+  EXPECT_TRUE(grant.wait(20000).is_ok()) << grant.status().to_string();
+  EXPECT_TRUE(transfer.wait(20000).is_ok()) << transfer.status().to_string();
+  EXPECT_EQ(compare_bytes(expected, target.memory().bytes()), "");
+  EXPECT_EQ(target.memory().check_guards(), "");
 }
 
 TEST_P(Handoff, ManyAtOnceInterleaved) {

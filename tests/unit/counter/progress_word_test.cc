@@ -78,6 +78,18 @@ TEST(ProgressWord, AddressIsTheWordAloneOnItsLine) {
   EXPECT_EQ(__atomic_load_n(f.word.address(), __ATOMIC_ACQUIRE), 13u);
 }
 
+// A data thread that sleeps must learn that it has to look from now on.
+TEST(ProgressWord, GivingTheAddressAwayAsksForPollingAndWakes) {
+  Fixture f;
+  f.word.tick();
+  EXPECT_FALSE(f.state->is_polled());
+  f.waker->prepare_sleep();
+  (void)f.word.address();
+  EXPECT_TRUE(f.state->is_polled());
+  EXPECT_TRUE(is_readable(*f.waker));
+  f.waker->finish_sleep();
+}
+
 TEST(ProgressWord, TheStateOutlivesTheHandle) {
   Fixture f;
   f.word.tick();
