@@ -1,6 +1,7 @@
 // GgufFile::parse: every length and index is checked against the bytes that are left before use.
 #include <bit>
 #include <cstring>
+#include <limits>
 #include <type_traits>
 #include <utility>
 
@@ -63,6 +64,12 @@ uint64_t value_size_bytes(ValueType type) {
       break;
   }
   return 0;
+}
+
+// The product, or the largest number when it has no room: for messages about absurd lengths.
+uint64_t multiply_or_max(uint64_t a, uint64_t b) {
+  constexpr uint64_t kMax = std::numeric_limits<uint64_t>::max();
+  return b != 0 && a > kMax / b ? kMax : a * b;
 }
 
 }  // namespace
@@ -222,7 +229,8 @@ class GgufParser {
     if (static_cast<ValueType>(element_type) == ValueType::kString) {
       // Each string has a length of eight bytes, which bounds the allocation.
       if (count > left_bytes() / sizeof(uint64_t)) {
-        return cut_short("an array of " + std::to_string(count) + " strings", count);
+        return cut_short("an array of " + std::to_string(count) + " strings",
+                         multiply_or_max(count, sizeof(uint64_t)));
       }
       GgufFile::StringArray strings(static_cast<size_t>(count));
       for (std::string_view& text : strings) {
@@ -237,7 +245,8 @@ class GgufParser {
                                "; expected numbers, bools or strings");
     }
     if (count > left_bytes() / element_bytes) {
-      return cut_short("an array of " + std::to_string(count) + " numbers", count);
+      return cut_short("an array of " + std::to_string(count) + " numbers",
+                       multiply_or_max(count, element_bytes));
     }
     const uint64_t length_bytes = count * element_bytes;
     out = GgufFile::NumberArray{element_type, bytes_.subspan(at_, length_bytes)};

@@ -1,11 +1,13 @@
 // load_gguf_model: checks the metadata and every tensor's shape, then de-quantises.
 #include <algorithm>
+#include <array>
 #include <limits>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "examples/reference_engine/dequantize.h"
+#include "examples/reference_engine/engine_assert.h"
 #include "examples/reference_engine/load_model.h"
 #include "examples/reference_engine/load_tokenizer.h"
 
@@ -18,6 +20,11 @@ using baton::StatusCode;
 namespace {
 
 constexpr uint32_t kRowsPerTile = 256;
+
+constexpr const char* kEmbedding = "token_embd.weight";
+constexpr const char* kOutputNorm = "output_norm.weight";
+// Missing when the output layer is the embedding.
+constexpr const char* kOutput = "output.weight";
 
 // One tensor of the file and where it goes.
 struct LoadStep {
@@ -109,69 +116,85 @@ Result<ModelConfig> read_config(const GgufFile& file) {
   const auto epsilon = file.get_float("llama.attention.layer_norm_rms_epsilon");
   if (!epsilon.is_ok()) return epsilon.status();
   config.norm_epsilon = static_cast<float>(*epsilon);
-  const auto embedding = file.get_tensor("token_embd.weight");
+  const auto embedding = file.get_tensor(kEmbedding);
   if (!embedding.is_ok()) return embedding.status();
   config.vocabulary = static_cast<uint32_t>(std::min<uint64_t>((*embedding)->rows(), UINT32_MAX));
   BATON_RETURN_IF_ERROR(config.validate());
   return config;
 }
 
-// Lists the tensors that the model needs, each with its place, and checks their shapes.
-class StepList {
- public:
-  explicit StepList(const GgufFile& file) : file_(file) {}
-
-  Status add(const std::string& name, uint64_t columns, std::span<float> out) {
-    const auto tensor = file_.get_tensor(name);
-    if (!tensor.is_ok()) return tensor.status();
-    const uint64_t rows = out.size() / columns;
-    if ((*tensor)->columns() != columns || (*tensor)->rows() != rows) {
-      return Status(StatusCode::kInvalidArgument, file_.file_name() + ": tensor '" + name +
-                                                      "' is " + std::to_string((*tensor)->rows()) +
-                                                      " x " + std::to_string((*tensor)->columns()) +
-                                                      "; expected " + std::to_string(rows) + " x " +
-                                                      std::to_string(columns));
-    }
-    steps_.push_back({*tensor, out.data()});
-    return Status::ok();
-  }
-
-  const std::vector<LoadStep>& steps() const { return steps_; }
-
- private:
-  const GgufFile& file_;
-  std::vector<LoadStep> steps_;
+// The tensors of one layer: their names after "blk.N.", their shapes and their places.
+struct LayerPart {
+  const char* name;
+  uint64_t rows;
+  uint64_t columns;
+  std::span<float> Model::Layout::Layer::*place;
 };
 
-Status list_steps(Model& model, StepList& list) {
-  const ModelConfig& config = model.config();
-  const Model::Layout& layout = model.layout();
-  BATON_RETURN_IF_ERROR(list.add("token_embd.weight", config.hidden, layout.embedding));
+std::array<LayerPart, 9> layer_parts(const ModelConfig& config) {
+  using Layer = Model::Layout::Layer;
+  const uint64_t hidden = config.hidden;
+  const uint64_t query_width = config.query_width();
+  const uint64_t kv_width = config.kv_width();
+  const uint64_t feed_forward = config.feed_forward;
+  return {{{"attn_norm.weight", 1, hidden, &Layer::attention_norm},
+           {"attn_q.weight", query_width, hidden, &Layer::query},
+           {"attn_k.weight", kv_width, hidden, &Layer::key},
+           {"attn_v.weight", kv_width, hidden, &Layer::value},
+           {"attn_output.weight", hidden, query_width, &Layer::attention_output},
+           {"ffn_norm.weight", 1, hidden, &Layer::feed_forward_norm},
+           {"ffn_gate.weight", feed_forward, hidden, &Layer::gate},
+           {"ffn_up.weight", feed_forward, hidden, &Layer::up},
+           {"ffn_down.weight", hidden, feed_forward, &Layer::down}}};
+}
+
+std::string layer_prefix(uint32_t layer) { return "blk." + std::to_string(layer) + "."; }
+
+Status check_tensor(const GgufFile& file, const std::string& name, uint64_t rows,
+                    uint64_t columns) {
+  const auto tensor = file.get_tensor(name);
+  if (!tensor.is_ok()) return tensor.status();
+  if ((*tensor)->rows() == rows && (*tensor)->columns() == columns) return Status::ok();
+  return Status(StatusCode::kInvalidArgument, file.file_name() + ": tensor '" + name + "' is " +
+                                                  std::to_string((*tensor)->rows()) + " x " +
+                                                  std::to_string((*tensor)->columns()) +
+                                                  "; expected " + std::to_string(rows) + " x " +
+                                                  std::to_string(columns));
+}
+
+// That every tensor which the model needs is there in its shape. Before the weights are reserved,
+// so that their memory is in proportion to the file's size.
+Status check_tensors(const GgufFile& file, const ModelConfig& config, bool tied_output) {
+  BATON_RETURN_IF_ERROR(check_tensor(file, kEmbedding, config.vocabulary, config.hidden));
   for (uint32_t i = 0; i < config.layers; ++i) {
-    const Model::Layout::Layer& layer = layout.layers[i];
-    const std::string prefix = "blk." + std::to_string(i) + ".";
-    const struct {
-      const char* name;
-      uint64_t columns;
-      std::span<float> out;
-    } parts[] = {{"attn_norm", config.hidden, layer.attention_norm},
-                 {"attn_q", config.hidden, layer.query},
-                 {"attn_k", config.hidden, layer.key},
-                 {"attn_v", config.hidden, layer.value},
-                 {"attn_output", config.query_width(), layer.attention_output},
-                 {"ffn_norm", config.hidden, layer.feed_forward_norm},
-                 {"ffn_gate", config.hidden, layer.gate},
-                 {"ffn_up", config.hidden, layer.up},
-                 {"ffn_down", config.feed_forward, layer.down}};
-    for (const auto& part : parts) {
-      BATON_RETURN_IF_ERROR(list.add(prefix + part.name + ".weight", part.columns, part.out));
+    for (const LayerPart& part : layer_parts(config)) {
+      BATON_RETURN_IF_ERROR(
+          check_tensor(file, layer_prefix(i) + part.name, part.rows, part.columns));
     }
   }
-  BATON_RETURN_IF_ERROR(list.add("output_norm.weight", config.hidden, layout.output_norm));
-  if (!layout.output.empty()) {
-    BATON_RETURN_IF_ERROR(list.add("output.weight", config.hidden, layout.output));
+  BATON_RETURN_IF_ERROR(check_tensor(file, kOutputNorm, 1, config.hidden));
+  if (tied_output) return Status::ok();
+  return check_tensor(file, kOutput, config.vocabulary, config.hidden);
+}
+
+// REQUIRES: check_tensors().
+std::vector<LoadStep> list_steps(const GgufFile& file, Model& model) {
+  std::vector<LoadStep> steps;
+  const auto add = [&](const std::string& name, std::span<float> out) {
+    const GgufTensor& tensor = **file.get_tensor(name);
+    ENGINE_ASSERT(tensor.rows() * tensor.columns() == out.size());
+    steps.push_back({&tensor, out.data()});
+  };
+  const Model::Layout& layout = model.layout();
+  add(kEmbedding, layout.embedding);
+  for (uint32_t i = 0; i < model.config().layers; ++i) {
+    for (const LayerPart& part : layer_parts(model.config())) {
+      add(layer_prefix(i) + part.name, layout.layers[i].*part.place);
+    }
   }
-  return Status::ok();
+  add(kOutputNorm, layout.output_norm);
+  if (!layout.output.empty()) add(kOutput, layout.output);
+  return steps;
 }
 
 void run_step(const LoadStep& step, ComputePool& pool) {
@@ -195,14 +218,13 @@ Result<std::unique_ptr<Model>> load_gguf_model(const GgufFile& file, ComputePool
   if (!config.is_ok()) return config.status();
   auto tokenizer = load_tokenizer(file);
   if (!tokenizer.is_ok()) return tokenizer.status();
-  const bool tied_output = !file.tensors().contains("output.weight");
+  const bool tied_output = !file.tensors().contains(kOutput);
+  BATON_RETURN_IF_ERROR(check_tensors(file, *config, tied_output));
   const uint64_t total_bytes = config->weight_floats(tied_output) * sizeof(float);
   auto model = Model::create(std::move(*config), tied_output, std::move(*tokenizer));
   if (!model.is_ok()) return model.status();
-  StepList list(file);
-  BATON_RETURN_IF_ERROR(list_steps(**model, list));
   uint64_t done_bytes = 0;
-  for (const LoadStep& step : list.steps()) {
+  for (const LoadStep& step : list_steps(file, **model)) {
     run_step(step, pool);
     done_bytes += step.tensor->rows() * step.tensor->columns() * sizeof(float);
     if (progress) progress(done_bytes, total_bytes);

@@ -24,7 +24,8 @@ Status errno_status(const std::string& path, const char* call, int error) {
 }  // namespace
 
 Result<MappedFile> MappedFile::open(const std::string& path) {
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  // O_NONBLOCK: a named pipe is refused below rather than waited for.
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) return errno_status(path, "open", errno);
   struct stat info = {};
   if (::fstat(fd, &info) != 0) {

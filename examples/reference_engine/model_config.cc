@@ -44,6 +44,14 @@ Status ModelConfig::validate() const {
     return Status(StatusCode::kInvalidArgument, name + ": head size " + std::to_string(head_dim) +
                                                     " is odd; rotary positions turn pairs");
   }
+  // The table of rotary angles holds a float for each: at most 1 GiB.
+  constexpr uint64_t kMaxAngles = 1 << 28;
+  if (uint64_t{context_tokens} * head_dim > kMaxAngles) {
+    return Status(StatusCode::kInvalidArgument,
+                  name + ": context length " + std::to_string(context_tokens) + " and head size " +
+                      std::to_string(head_dim) + "; expected a product of at most " +
+                      std::to_string(kMaxAngles));
+  }
   if (!(rope_base > 1.0F) || !(norm_epsilon > 0.0F)) {
     return Status(StatusCode::kInvalidArgument,
                   name + ": rope base " + std::to_string(rope_base) + " or RMSNorm epsilon " +

@@ -43,6 +43,17 @@ struct Generated {
   std::string text;
 };
 
+// One round of measurement; 0: not measured.
+struct RunRound {
+  int64_t prefill_alone_ns = 0;        // in the prefill process, with no hand-off
+  int64_t prefill_push_ns = 0;         // the same, with layer-wise push
+  int64_t tail_ns = 0;                 // of layer-wise push
+  int64_t push_after_transfer_ns = 0;  // of push-after
+  int64_t layer_alone_ns = 0;          // one layer of the request, with nothing else going on
+  int64_t ttft_push_ns = 0;
+  int64_t ttft_push_after_ns = 0;
+};
+
 struct RunReport {
   std::string model;
   std::string transport;
@@ -69,6 +80,9 @@ struct RunReport {
   int64_t ttft_push_after_ns = 0;
   int64_t prefill_monolithic_ns = 0;  // compute time of prefill alone, for the slow-down
   int64_t prefill_disaggregated_ns = 0;
+  std::vector<RunRound> rounds;  // before the run that is reported above
+  // False: prefill runs under another kernel, and its times cannot be set beside decode's.
+  bool clock_is_shared = true;
   bool equal() const {
     return kv_bytes_different == 0 && logits_different == 0 &&
            monolithic.tokens == disaggregated.tokens;

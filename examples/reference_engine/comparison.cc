@@ -1,0 +1,236 @@
+#include "examples/reference_engine/comparison.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "examples/reference_engine/engine_compare.h"
+#include "examples/reference_engine/engine_interrupt.h"
+
+namespace baton_engine {
+
+using baton::Result;
+using baton::Status;
+using baton::StatusCode;
+
+namespace {
+
+constexpr uint8_t kPoison = 0xff;  // what KvPoolOptions::poison fills with
+
+// Shows the chunks, and ends on an interrupt.
+class AloneHooks final : public ForwardHooks {
+ public:
+  AloneHooks(uint32_t tokens, Progress& progress) : tokens_(tokens), progress_(progress) {}
+
+  Status on_layer_kv_final(const Chunk& chunk, uint32_t layer) override {
+    if (layer == 0) {
+      progress_.say("one process alone: computing tokens " + std::to_string(chunk.begin_token) +
+                    " to " + std::to_string(chunk.end_token) + " of " + std::to_string(tokens_));
+    }
+    return interrupted() ? Status(StatusCode::kCancelled, "interrupted") : Status::ok();
+  }
+
+ private:
+  const uint32_t tokens_;
+  Progress& progress_;
+};
+
+uint64_t blocks_needed(const std::vector<std::vector<uint32_t>>& prompts, uint32_t new_tokens,
+                       uint32_t block_tokens) {
+  uint64_t blocks = 0;
+  for (const auto& prompt : prompts) {
+    blocks += (prompt.size() - 1 + new_tokens + block_tokens - 1) / block_tokens;
+  }
+  return blocks;
+}
+
+template <typename T>
+T median(std::vector<T> values) {
+  if (values.empty()) return T{};
+  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
+
+// Last layer placed - last layer computed.
+int64_t tail_of(const HandoffTimes& times) {
+  int64_t computed = 0;
+  int64_t placed = 0;
+  for (const LayerTimes& layer : times.layers) {
+    computed = std::max(computed, layer.computed_ns);
+    placed = std::max(placed, layer.placed_ns);
+  }
+  return placed - computed;
+}
+
+// A layer's transfer alone: the median over the layers of a paced hand-off.
+int64_t layer_alone_of(const HandoffTimes& times) {
+  std::vector<int64_t> each;
+  for (const LayerTimes& layer : times.layers) each.push_back(layer.placed_ns - layer.computed_ns);
+  return median(std::move(each));
+}
+
+int64_t ttft_of(const HandoffTimes& times) { return times.first_token_ns - times.requested_ns; }
+
+}  // namespace
+
+Result<MonolithicRun> run_monolithic(EngineNode& node, KvPool& pool,
+                                     const std::vector<uint32_t>& prompt, uint32_t max_new_tokens,
+                                     Progress& progress) {
+  const auto prefilled = static_cast<uint32_t>(prompt.size() - 1);
+  auto sequence = Sequence::create(pool, prefilled + max_new_tokens);
+  if (!sequence.is_ok()) return sequence.status();
+  MonolithicRun out{std::move(*sequence), {}, now_ns(), 0};
+  AloneHooks hooks(prefilled, progress);
+  BATON_RETURN_IF_ERROR(
+      node.forward().prefill(out.sequence, std::span(prompt).first(prefilled), &hooks));
+  out.prefill_ns = now_ns() - out.begin_ns;
+  auto generation =
+      generate(node.forward(), out.sequence,
+               {prompt.back(), node.model().tokenizer().end_of_sequence(), max_new_tokens, nullptr},
+               progress);
+  if (!generation.is_ok()) return generation.status();
+  out.generation = std::move(*generation);
+  return out;
+}
+
+Status Comparison::run(const std::string& address) {
+  report_.model = options_.model;
+  report_.transport = options_.transport;
+  report_.hand_off = hand_off_name(options_.hand_off);
+  report_.kv_dtype = options_.kv_dtype;
+  report_.block_tokens = options_.block_tokens;
+  report_.chunk_tokens = options_.chunk_tokens;
+  report_.num_threads = node_.threads();
+  report_.prompt_token_ids = prompts_.front();
+  BATON_RETURN_IF_ERROR(run_alone());
+
+  const uint32_t block_tokens = options_.decode_block_tokens;
+  auto pool = node_.make_pool(block_tokens,
+                              blocks_needed(prompts_, options_.max_new_tokens, block_tokens), true);
+  if (!pool.is_ok()) return pool.status();
+  BATON_RETURN_IF_ERROR(node_.open_context(options_.context_options("decode"), *pool));
+  DecodeClient client(node_, *pool, options_, progress_);
+  Status status = client.connect(address);
+  if (status.is_ok()) {
+    progress_.say("connected to " + address);
+    report_.clock_is_shared = client.clock_is_shared();
+    status = run_rounds(client);
+  }
+  if (status.is_ok()) status = run_handed_over(client);
+  // The pool goes before the node does.
+  node_.close_context();
+  return status;
+}
+
+Status Comparison::run_alone() {
+  auto pool = node_.make_pool(
+      options_.block_tokens,
+      blocks_needed(prompts_, options_.max_new_tokens, options_.block_tokens), false);
+  if (!pool.is_ok()) return pool.status();
+  alone_pool_.push_back(std::move(*pool));
+  for (const std::vector<uint32_t>& prompt : prompts_) {
+    auto one =
+        run_monolithic(node_, alone_pool_.front(), prompt, options_.max_new_tokens, progress_);
+    if (!one.is_ok()) return one.status();
+    alone_.push_back(std::move(*one));
+  }
+  const MonolithicRun& first = alone_.front();
+  report_.monolithic = generated(first.generation);
+  report_.ttft_monolithic_ns = first.generation.first_token_ns - first.begin_ns;
+  return Status::ok();
+}
+
+Status Comparison::run_rounds(DecodeClient& client) {
+  const std::vector<uint32_t>& prompt = prompts_.front();
+  if (prompt.size() < 2) return Status::ok();  // nothing to hand over
+  const std::span<const std::vector<uint32_t>> one(&prompt, 1);
+  std::vector<int64_t> alone_ns;
+  std::optional<HandoffTimes> push_after;
+  for (uint32_t i = 0; i < options_.rounds; ++i) {
+    RunRound round;
+    auto alone = client.prefill_alone(prompt);
+    if (!alone.is_ok()) return alone.status();
+    round.prefill_alone_ns = alone->end_ns - alone->begin_ns;
+    alone_ns.push_back(round.prefill_alone_ns);
+    if (options_.measure_layer) {
+      auto paced = client.run(HandOff::kPaced, one, 1);
+      if (!paced.is_ok()) return paced.status();
+      round.layer_alone_ns = layer_alone_of(paced->front().times);
+    }
+    auto after = client.run(HandOff::kPushAfter, one, 1);
+    if (!after.is_ok()) return after.status();
+    push_after = after->front().times;
+    round.push_after_transfer_ns = tail_of(*push_after);
+    round.ttft_push_after_ns = ttft_of(*push_after);
+    if (options_.rounds > 1) {
+      auto push = client.run(HandOff::kPush, one, 1);
+      if (!push.is_ok()) return push.status();
+      const HandoffTimes& times = push->front().times;
+      round.prefill_push_ns = times.prefill_end_ns - times.prefill_begin_ns;
+      round.tail_ns = tail_of(times);
+      round.ttft_push_ns = ttft_of(times);
+    }
+    report_.rounds.push_back(round);
+  }
+  report_.prefill_monolithic_ns = median(alone_ns);
+  report_.push_after = std::move(*push_after);
+  return Status::ok();
+}
+
+Status Comparison::run_handed_over(DecodeClient& client) {
+  std::vector<std::vector<uint32_t>> handed;
+  std::vector<size_t> which;
+  for (size_t i = 0; i < prompts_.size(); ++i) {
+    if (prompts_[i].size() < 2) continue;
+    handed.push_back(prompts_[i]);
+    which.push_back(i);
+  }
+  auto outcomes = client.run(options_.hand_off, handed, options_.max_new_tokens);
+  if (!outcomes.is_ok()) return outcomes.status();
+  for (size_t i = 0; i < outcomes->size(); ++i) compare(which[i], (*outcomes)[i]);
+  if (handed.empty()) {
+    // A prompt of one token has no KV to hand over: its first decode step is its first step.
+    progress_.say("the prompt is one token: there is no KV to hand over");
+    report_.disaggregated = report_.monolithic;
+    report_.ttft_disaggregated_ns = report_.ttft_push_after_ns = report_.ttft_monolithic_ns;
+    return Status::ok();
+  }
+  const Outcome& first = outcomes->front();
+  report_.disaggregated = generated(first.generation);
+  report_.handoff = first.times;
+  report_.ttft_disaggregated_ns = ttft_of(first.times);
+  report_.prefill_disaggregated_ns = first.times.prefill_end_ns - first.times.prefill_begin_ns;
+  report_.tail_ns = tail_of(first.times);
+  if (options_.hand_off == HandOff::kPushAfter) report_.push_after = first.times;
+  report_.push_after_transfer_ns = tail_of(report_.push_after);
+  report_.ttft_push_after_ns = ttft_of(report_.push_after);
+  if (report_.push_after_transfer_ns > 0) {
+    report_.hidden_share = 1.0 - static_cast<double>(report_.tail_ns) /
+                                     static_cast<double>(report_.push_after_transfer_ns);
+  }
+  return Status::ok();
+}
+
+void Comparison::compare(size_t request, const Outcome& outcome) {
+  const MonolithicRun& alone = alone_[request];
+  const Difference logits = compare_logits(alone.generation.logits, outcome.generation.logits);
+  report_.logits_compared += logits.compared;
+  report_.logits_different += logits.different;
+  if (alone.sequence.length_tokens() != outcome.sequence.length_tokens()) {
+    // Different texts; their KV has no common shape.
+    const uint64_t bytes = outcome.times.kv_bytes;
+    report_.kv_bytes_compared += bytes;
+    report_.kv_bytes_different += bytes;
+    return;
+  }
+  const Difference kv = compare_kv(alone.sequence, outcome.sequence, kPoison);
+  report_.kv_bytes_compared += kv.compared;
+  report_.kv_bytes_different += kv.different;
+}
+
+Generated Comparison::generated(const Generation& generation) const {
+  return {generation.tokens, node_.model().tokenizer().decode(generation.tokens)};
+}
+
+}  // namespace baton_engine

@@ -1,0 +1,67 @@
+// What the two engine processes say to each other beside the KV: small JSON texts, sent as Baton
+// messages (<= 64 KiB).
+//
+// Thread rule: pure functions and values.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "baton/status.h"
+#include "examples/reference_engine/engine_options.h"
+
+namespace baton_engine {
+
+// Tags of Context::send_message.
+inline constexpr uint64_t kHelloTag = 1;       // decode -> prefill: its fingerprint
+inline constexpr uint64_t kHelloReplyTag = 2;  // prefill -> decode: an HelloReply
+inline constexpr uint64_t kRequestTag = 3;     // decode -> prefill: a PrefillRequest
+inline constexpr uint64_t kRecordTag = 4;      // prefill -> decode: a PrefillRecord
+
+struct HelloReply {
+  baton::Status status;
+  uint64_t clock_id = 0;  // equal on processes whose CLOCK_MONOTONIC is the same
+  uint32_t pid = 0;
+  uint32_t threads = 0;
+};
+
+struct PrefillRequest {
+  uint64_t id = 0;
+  HandOff hand_off = HandOff::kPush;
+  std::vector<uint32_t> tokens;  // all that prefill computes: without the prompt's last
+
+  // The tag of its Grant.
+  std::string grant_tag() const { return "request " + std::to_string(id); }
+};
+
+// How a request went on the prefill side; times are CLOCK_MONOTONIC there.
+struct PrefillRecord {
+  struct Chunk {
+    uint32_t token_begin = 0;
+    uint32_t token_end = 0;
+    std::vector<int64_t> computed_ns;  // per layer: its KV was final
+  };
+  uint64_t id = 0;
+  baton::Status status;
+  int64_t begin_ns = 0;
+  int64_t end_ns = 0;
+  std::vector<Chunk> chunks;
+  std::vector<int64_t> final_ns;     // per layer: told to Baton, by the last chunk
+  std::vector<int64_t> posted_ns;    // per layer: its last unit was posted
+  std::vector<uint64_t> sent_bytes;  // per layer
+};
+
+std::vector<uint8_t> encode(const HelloReply& reply);
+std::vector<uint8_t> encode(const PrefillRequest& request);
+std::vector<uint8_t> encode(const PrefillRecord& record);
+// kProtocolError says what is wrong with the text.
+baton::Result<HelloReply> decode_hello_reply(std::span<const uint8_t> bytes);
+baton::Result<PrefillRequest> decode_request(std::span<const uint8_t> bytes);
+baton::Result<PrefillRecord> decode_record(std::span<const uint8_t> bytes);
+
+// HelloReply::clock_id of this process.
+uint64_t this_clock_id();
+
+}  // namespace baton_engine
