@@ -173,7 +173,12 @@ void Engine::fence_path(Link& link, const Status& why, int64_t now_ns) {
     path_fenced(link, now_ns);
     return;
   }
-  logger_.warning("{} is fenced: {}", link.channel->describe(), why.to_string());
+  // With nothing under way this is how every connection ends.
+  if (link.grants.empty() && link.transfers.empty()) {
+    logger_.info("{} is fenced: {}", link.channel->describe(), why.to_string());
+  } else {
+    logger_.warning("{} is fenced: {}", link.channel->describe(), why.to_string());
+  }
   if (link.up) send_or_drop(link, wire::Fence{link.channel->identity().epoch});
   link.channel->fence();
 }
