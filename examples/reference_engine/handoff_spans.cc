@@ -44,4 +44,13 @@ int64_t last_moment_ns(const HandoffTimes& handoff) {
   return last_ns;
 }
 
+HandoffTimes on_one_clock(const HandoffTimes& handoff, bool clock_is_shared) {
+  HandoffTimes times = handoff;
+  if (clock_is_shared) return times;
+  times.requested_ns = 0;
+  times.first_token_ns = 0;
+  for (LayerTimes& layer : times.layers) layer.placed_ns = layer.seen_ns = 0;
+  return times;
+}
+
 }  // namespace baton_engine

@@ -27,4 +27,7 @@ int64_t last_placed_ns(const HandoffTimes& handoff);
 // First token, or what came last when there was none. 0: nothing happened.
 int64_t last_moment_ns(const HandoffTimes& handoff);
 
+// What can stand on one axis of time: without `clock_is_shared`, the moments of prefill alone.
+HandoffTimes on_one_clock(const HandoffTimes& handoff, bool clock_is_shared);
+
 }  // namespace baton_engine

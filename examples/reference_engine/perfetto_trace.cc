@@ -192,26 +192,26 @@ int64_t lead_ns(const HandoffTimes& handoff) {
 }  // namespace
 
 std::string perfetto_trace(const RunReport& report) {
-  const bool is_push_after = report.hand_off == "push-after";
+  const HandoffTimes handoff = on_one_clock(report.handoff, report.clock_is_shared);
+  const HandoffTimes push_after = on_one_clock(report.push_after, report.clock_is_shared);
   // Both share the zero, and none has a moment before it.
-  const int64_t lead = std::max(lead_ns(report.handoff), lead_ns(report.push_after));
+  const int64_t lead = std::max(lead_ns(handoff), lead_ns(push_after));
   Json events = Json::array();
-  const auto add = [&](const HandoffTimes& handoff, const std::string& suffix, int process) {
-    HandoffTrace trace(handoff, process, handoff.prefill_begin_ns - lead, events);
+  const auto add = [&](const HandoffTimes& times, const std::string& suffix, int process) {
+    HandoffTrace trace(times, process, times.prefill_begin_ns - lead, events);
     trace.add_names(suffix);
     trace.add_events();
   };
-  add(report.handoff, "", 1);
-  if (!is_push_after && !report.push_after.layers.empty()) {
-    add(report.push_after, " (push-after)", 3);
+  add(handoff, "", 1);
+  if (report.hand_off != "push-after" && !push_after.layers.empty()) {
+    add(push_after, " (push-after)", 3);
   }
   const Json trace = {{"displayTimeUnit", "ms"},
                       {"otherData",
                        {{"model", report.model},
                         {"transport", report.transport},
                         {"hand_off", report.hand_off},
-                        {"tail_ns", report.tail_ns},
-                        {"hidden_share", report.hidden_share}}},
+                        {"clock_is_shared", report.clock_is_shared}}},
                       {"traceEvents", std::move(events)}};
   return trace.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
 }

@@ -41,9 +41,25 @@ Json generated_json(const Generated& generated) {
   return {{"tokens", generated.tokens}, {"text", generated.text}};
 }
 
+Json rounds_json(const std::vector<RunRound>& rounds) {
+  Json out = Json::array();
+  for (const RunRound& round : rounds) {
+    out.push_back({{"prefill_alone_ns", round.prefill_alone_ns},
+                   {"prefill_push_ns", round.prefill_push_ns},
+                   {"tail_ns", round.tail_ns},
+                   {"push_after_transfer_ns", round.push_after_transfer_ns},
+                   {"layer_alone_ns", round.layer_alone_ns},
+                   {"ttft_push_ns", round.ttft_push_ns},
+                   {"ttft_push_after_ns", round.ttft_push_after_ns}});
+  }
+  return out;
+}
+
 }  // namespace
 
 std::string report_json(const RunReport& report) {
+  // What lies between a moment of prefill and one of decode.
+  const auto across = [&](Json value) { return report.clock_is_shared ? value : Json(); };
   const Json json = {
       {"equal", report.equal()},
       {"model", report.model},
@@ -60,9 +76,9 @@ std::string report_json(const RunReport& report) {
        {{"bytes_compared", report.kv_bytes_compared},
         {"bytes_different", report.kv_bytes_different}}},
       {"logits", {{"compared", report.logits_compared}, {"different", report.logits_different}}},
-      {"tail_ns", report.tail_ns},
-      {"push_after_transfer_ns", report.push_after_transfer_ns},
-      {"hidden_share", report.hidden_share},
+      {"tail_ns", across(report.tail_ns)},
+      {"push_after_transfer_ns", across(report.push_after_transfer_ns)},
+      {"hidden_share", across(report.hidden_share)},
       {"ttft_ns",
        {{"monolithic", report.ttft_monolithic_ns},
         {"disaggregated", report.ttft_disaggregated_ns},
@@ -70,10 +86,12 @@ std::string report_json(const RunReport& report) {
       {"prefill_ns",
        {{"monolithic", report.prefill_monolithic_ns},
         {"disaggregated", report.prefill_disaggregated_ns}}},
+      {"clock_is_shared", report.clock_is_shared},
       {"handoff", handoff_json(report.handoff)},
       {"layers", layers_json(report.handoff)},
       {"push_after", handoff_json(report.push_after)},
       {"layers_push_after", layers_json(report.push_after)},
+      {"rounds", rounds_json(report.rounds)},
   };
   return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }

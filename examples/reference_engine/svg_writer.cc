@@ -128,8 +128,11 @@ std::string SvgWriter::finish(double width, double height, std::string_view titl
   return fmt::format(
       R"(<svg xmlns="http://www.w3.org/2000/svg" width="{0}" height="{1}" viewBox="0 0 {0} {1}")"
       R"( role="img" font-family="Helvetica, Arial, 'DejaVu Sans', sans-serif">)"
-      "\n<title>{2}</title>\n<desc>{3}</desc>\n{4}</svg>\n",
-      number(width), number(height), escape(title), escape(description), body_);
+      "\n<title>{2}</title>\n<desc>{3}</desc>\n"
+      R"(<rect x="0.5" y="0.5" width="{4}" height="{5}" rx="8" fill="{6}" stroke="{7}"/>)"
+      "\n{8}</svg>\n",
+      number(width), number(height), escape(title), escape(description), number(width - 1),
+      number(height - 1), colour::kPaper, colour::kGrid, body_);
 }
 
 double text_width(std::string_view text, double size) {

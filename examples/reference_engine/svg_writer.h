@@ -62,7 +62,8 @@ class SvgWriter {
   void add_to_path(const Box& box);
   void path(std::string_view fill);
 
-  // The whole picture. `title` and `description` are for those who cannot see it.
+  // The whole picture, on paper of its own: a dark page does not shine through. `title` and
+  // `description` are for those who cannot see it.
   std::string finish(double width, double height, std::string_view title,
                      std::string_view description) const;
 

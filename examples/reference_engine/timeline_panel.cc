@@ -9,6 +9,7 @@
 
 #include "examples/reference_engine/handoff_spans.h"
 #include "examples/reference_engine/report_format.h"
+#include "examples/reference_engine/timeline_closeup.h"
 
 namespace baton_engine {
 
@@ -31,6 +32,7 @@ class PanelDrawing {
     for (size_t row = 0; row < handoff_.layers.size(); ++row) draw_layer(row);
     draw_prefill_end();
     draw_tooltips();
+    if (panel_.magnified) draw_finished_rows();
   }
 
  private:
@@ -68,6 +70,7 @@ class PanelDrawing {
   void draw_prefill_end();
   void draw_bracket(double from, double to);
   void draw_tooltips();
+  void draw_finished_rows();
 
   SvgWriter& svg_;
   const TimelinePanel& panel_;
@@ -86,6 +89,7 @@ double tick_step(const TimeAxis& axis, double apart) {
 }
 
 std::string tick_label(double value, double step) {
+  if (std::abs(value) < step / 2) return "0";
   const int digits = step >= 1 ? 0 : static_cast<int>(std::ceil(-std::log10(step) - 1e-9));
   if (digits > 0) return fmt::format("{:.{}f}", value, digits);
   return (value < 0 ? "-" : "") +
@@ -163,7 +167,9 @@ void PanelDrawing::draw_decode_lane() {
   if (step) {
     svg_.rect(*step, colour::kSeen);
     free_end = step->x;
-    if (const std::string name = "decode's first step"; text_width(name, 12) < step->width - 12) {
+    std::string name = "decode's first step";
+    if (text_width(name, 12) > step->width - 12) name = "first step";
+    if (text_width(name, 12) < step->width - 12) {
       svg_.text({step->x + step->width / 2 - 4, y + 14}, name,
                 {.size = 12, .fill = colour::kPaper, .anchor = Anchor::kMiddle});
     }
@@ -266,6 +272,31 @@ void PanelDrawing::draw_tooltips() {
     add("seen by decode", layer.seen_ns);
     svg_.tooltip({axis_.x, row_y(row), axis_.width, panel_.row_height}, text);
   }
+}
+
+// Rows with nothing to show, because all was over before the window: says so, and has room for a
+// closer look at the layer that was placed last.
+void PanelDrawing::draw_finished_rows() {
+  const auto is_over = [&](const LayerTimes& layer) {
+    const auto seen = ms(layer.seen_ns);
+    const auto placed = ms(layer.placed_ns);
+    return seen && placed && std::max(*seen, *placed) < axis_.begin_ms;
+  };
+  const auto& layers = handoff_.layers;
+  const auto rows_end = std::find_if_not(layers.begin(), layers.end(), is_over);
+  const auto rows = static_cast<size_t>(rows_end - layers.begin());
+  const double height = row_y(rows) - row_y(0);
+  if (height < 30) return;
+  svg_.text({axis_.x + 14, row_y(0) + 20},
+            rows == 1 ? fmt::format("layer {} was placed and used before", layers.front().layer)
+                      : fmt::format("layers {} to {} were placed and used before",
+                                    layers.front().layer, layers[rows - 1].layer),
+            {.size = 13, .fill = colour::kMuted});
+  const auto last = std::max_element(
+      layers.begin(), layers.end(),
+      [](const LayerTimes& a, const LayerTimes& b) { return a.placed_ns < b.placed_ns; });
+  if (height < kCloseupHeight + 60 || last->computed_ns == 0) return;
+  draw_closeup(svg_, *last, {axis_.x + 14, row_y(rows) - kCloseupHeight - 24}, axis_.width - 28);
 }
 
 }  // namespace

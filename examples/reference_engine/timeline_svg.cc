@@ -27,24 +27,35 @@ constexpr double kLegendHeight = 62;
 
 double to_ms(int64_t nanoseconds) { return static_cast<double>(nanoseconds) * 1e-6; }
 
+// "4,568 ms", and from ten seconds on "64.09 s".
+std::string duration(int64_t nanoseconds) {
+  if (nanoseconds >= 10'000'000'000) {
+    return fmt::format("{:.2f} s", static_cast<double>(nanoseconds) * 1e-9);
+  }
+  return format_ms(to_ms(nanoseconds)) + " ms";
+}
+
 struct Section {
-  const HandoffTimes* handoff;
+  HandoffTimes handoff;  // as far as it stands on one clock
   std::string title;
   std::string subtitle;
   std::string transfer_name;
 };
 
 std::vector<Section> sections(const RunReport& report) {
-  const Section push_after = {&report.push_after, "push-after",
-                              "every layer leaves only when all of prefill is done", "transfer"};
-  if (report.hand_off == "push-after") {
-    Section only = push_after;
-    only.handoff = &report.handoff;
-    return {only};
+  std::vector<Section> all;
+  const auto add = [&](const HandoffTimes& handoff, std::string title, std::string subtitle,
+                       std::string transfer_name) {
+    if (handoff.layers.empty()) return;
+    all.push_back({on_one_clock(handoff, report.clock_is_shared), std::move(title),
+                   std::move(subtitle), std::move(transfer_name)});
+  };
+  const bool is_push_after = report.hand_off == "push-after";
+  if (!is_push_after) {
+    add(report.handoff, report.hand_off, "each layer leaves as soon as it is computed", "tail");
   }
-  std::vector<Section> all = {{&report.handoff, clean_text(report.hand_off),
-                               "each layer leaves as soon as it is computed", "tail"}};
-  if (!report.push_after.layers.empty()) all.push_back(push_after);
+  add(is_push_after ? report.handoff : report.push_after, "push-after",
+      "every layer leaves only when all of prefill is done", "transfer");
   return all;
 }
 
@@ -53,7 +64,7 @@ TimeAxis overview_axis(const std::vector<Section>& all) {
   double begin = 0;
   double end = 0;
   for (const Section& section : all) {
-    const HandoffTimes& handoff = *section.handoff;
+    const HandoffTimes& handoff = section.handoff;
     if (last_moment_ns(handoff) == 0) continue;
     end = std::max(end, to_ms(last_moment_ns(handoff) - handoff.prefill_begin_ns));
     if (handoff.requested_ns != 0) {
@@ -70,7 +81,7 @@ TimeAxis detail_axis(const std::vector<Section>& all) {
   double after = 0;
   double layer = 0;
   for (const Section& section : all) {
-    const HandoffTimes& handoff = *section.handoff;
+    const HandoffTimes& handoff = section.handoff;
     const int64_t end_ns = last_computed_ns(handoff);
     if (end_ns == 0) continue;
     after = std::max(after, to_ms(last_moment_ns(handoff) - end_ns));
@@ -105,17 +116,18 @@ void draw_header(SvgWriter& svg, const RunReport& report) {
 
   const double width = (kWidth - 2 * kMargin - 3 * 14) / 4;
   const auto tile = [&](int index) { return Box{kMargin + index * (width + 14), 80, width, 74}; };
+  const bool measured = report.clock_is_shared;
   draw_tile(svg, tile(0), "tail: last layer computed to placed",
-            format_ms(to_ms(report.tail_ns)) + " ms",
-            fmt::format("push-after: {} ms", format_ms(to_ms(report.push_after_transfer_ns))),
+            measured ? duration(report.tail_ns) : "unknown",
+            measured ? "push-after: " + duration(report.push_after_transfer_ns)
+                     : "prefill and decode have different clocks",
             colour::kPlaced);
-  draw_tile(svg, tile(1), "hidden behind prefill's compute", format_share(report.hidden_share),
+  draw_tile(svg, tile(1), "hidden behind prefill's compute",
+            measured ? format_share(report.hidden_share) : "unknown",
             "of the transfer that push-after waits for", colour::kInk);
-  draw_tile(svg, tile(2), "time to first token",
-            format_ms(to_ms(report.ttft_disaggregated_ns)) + " ms",
-            fmt::format("monolithic: {} ms \u00b7 push-after: {} ms",
-                        format_ms(to_ms(report.ttft_monolithic_ns)),
-                        format_ms(to_ms(report.ttft_push_after_ns))),
+  draw_tile(svg, tile(2), "time to first token", duration(report.ttft_disaggregated_ns),
+            fmt::format("monolithic {} \u00b7 push-after {}", duration(report.ttft_monolithic_ns),
+                        duration(report.ttft_push_after_ns)),
             colour::kToken);
   draw_tile(svg, tile(3), "against the monolithic run", report.equal() ? "equal" : "UNEQUAL",
             fmt::format("{} of KV, {} tokens compared", format_bytes(report.kv_bytes_compared),
@@ -144,21 +156,20 @@ void draw_lens(SvgWriter& svg, const TimelinePanel& overview, const TimelinePane
 double draw_section(SvgWriter& svg, const Section& section, const TimeAxis& overview_time,
                     const TimeAxis& detail_time, double y, double row_height) {
   svg.text({kMargin, y + 18}, section.title, {.size = 16, .bold = true});
-  svg.text({kMargin + text_width(section.title, 16) * 1.08 + 10, y + 18}, section.subtitle,
-           {.size = 14, .fill = colour::kMuted});
+  svg.text({kMargin + 108, y + 18}, section.subtitle, {.size = 14, .fill = colour::kMuted});
   TimelinePanel overview;
-  overview.handoff = section.handoff;
-  overview.zero_ns = section.handoff->prefill_begin_ns;
+  overview.handoff = &section.handoff;
+  overview.zero_ns = section.handoff.prefill_begin_ns;
   overview.axis = overview_time;
   overview.y = y + 36;
   overview.row_height = row_height;
   TimelinePanel detail = overview;
-  detail.zero_ns = last_computed_ns(*section.handoff);
+  detail.zero_ns = last_computed_ns(section.handoff);
   detail.axis = detail_time;
   detail.magnified = true;
   detail.transfer_name = section.transfer_name;
 
-  const double height = panel_height(section.handoff->layers.size(), row_height);
+  const double height = panel_height(section.handoff.layers.size(), row_height);
   draw_panel(svg, overview);
   draw_panel(svg, detail);
   draw_lens(svg, overview, detail, height);
@@ -211,13 +222,19 @@ std::string timeline_svg(const RunReport& report) {
   SvgWriter body;
   draw_header(body, report);
   double y = kHeaderHeight + 22;
+  if (all.empty()) {
+    body.text({kMargin, y + 18}, "Nothing was handed over.", {.size = 16, .bold = true});
+    y += 40;
+  }
   for (const Section& section : all) {
     y += draw_section(body, section, overview_time, detail_time, y, row_height);
   }
-  draw_legend(body, y + 8);
-  const double height = y + kLegendHeight;
+  if (!all.empty()) {
+    draw_legend(body, y + 8);
+    y += kLegendHeight;
+  }
   return body.finish(
-      kWidth, height, "Hand-off of one request from prefill to decode",
+      kWidth, y, "Hand-off of one request from prefill to decode",
       fmt::format("Tail {} ms, hidden share {}, time to first token {} ms.",
                   format_ms(to_ms(report.tail_ns)), format_share(report.hidden_share),
                   format_ms(to_ms(report.ttft_disaggregated_ns))));
