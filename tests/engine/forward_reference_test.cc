@@ -6,6 +6,7 @@
 #include "examples/reference_engine/forward_pass.h"
 #include "examples/reference_engine/load_model.h"
 #include "examples/reference_engine/sampler.h"
+#include "tests/engine/forward_runs.h"
 #include "tests/engine/reference_file.h"
 
 namespace {
@@ -63,11 +64,13 @@ class CompareStates : public ForwardHooks {
 class ForwardReferenceTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    if (!baton_test::has_model_file()) GTEST_SKIP();
+    if (!baton_test::has_model_file()) GTEST_SKIP() << baton_test::missing_model();
+    if (model_ != nullptr) return;
     auto model = baton_engine::load_model(BATON_MODEL_FILE, compute_);
     ASSERT_TRUE(model.is_ok()) << model.status().message();
     model_ = std::move(*model);
   }
+  static void TearDownTestSuite() { model_.reset(); }
 
   // Tolerances are relative: of a state's norm, and of the largest logit.
   void compare(const char* name, KvType type, double state_tolerance, double logit_tolerance) {
@@ -103,12 +106,31 @@ class ForwardReferenceTest : public ::testing::Test {
   }
 
   ComputePool compute_{2};
-  std::unique_ptr<baton_engine::Model> model_;
+  // Loaded once for all tests.
+  static inline std::unique_ptr<baton_engine::Model> model_;
 };
 
 TEST_F(ForwardReferenceTest, WithFloat32Kv) { compare("f32", KvType::kFloat32, 1e-4, 1e-4); }
 
 // Values that lie near a border of bf16 rounding fall to either side in float32 and float64.
 TEST_F(ForwardReferenceTest, WithBFloat16Kv) { compare("bf16", KvType::kBFloat16, 5e-3, 5e-3); }
+
+// At the real shapes OpenBLAS takes other ways than at the tiny model's.
+TEST_F(ForwardReferenceTest, BitsDependOnNeitherThreadsNorBlocks) {
+  const auto ids =
+      baton_test::read_reference("forward.json").at("ids").get<std::vector<uint32_t>>();
+  const auto expected = baton_test::run_prompt(*model_, ids, {.new_tokens = 2});
+  baton_test::expect_same_bits(
+      baton_test::run_prompt(
+          *model_, ids,
+          {.threads = 3, .block_tokens = 5, .block_shuffle_seed = 7, .new_tokens = 2}),
+      expected);
+  baton_test::expect_same_bits(baton_test::run_prompt(*model_, ids,
+                                                      {.threads = 2,
+                                                       .block_tokens = 32,
+                                                       .order = baton_engine::KvOrder::kHnd,
+                                                       .new_tokens = 2}),
+                               expected);
+}
 
 }  // namespace

@@ -98,8 +98,10 @@ TEST(GgufFileTest, RefusesWrongMetadata) {
       {13, {}, "metadata type 13; expected 0 to 12"},
       {7, {2}, "a bool of 2"},
       {8, {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, "is it cut short?"},
-      {9, huge_array, "an array of 9223372036854775807 numbers"},
-      {9, huge_strings, "an array of 18446744073709551615 strings"},
+      {9, huge_array, "an array of 9223372036854775807 numbers needs 18446744073709551615 bytes"},
+      {9, huge_strings,
+       "an array of 18446744073709551615 strings needs 18446744073709551615 bytes"},
+      {9, {4, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0}, "numbers needs 20 bytes, the file has 0 more"},
       {9, nested, "an array of type 9"},
   };
   for (const Case& wrong : cases) {

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <fstream>
 
@@ -63,13 +64,35 @@ TEST_F(LoadModelTest, MissingFileAndFolder) {
   EXPECT_THAT(load_status({}).message(), HasSubstr("is it cut short?"));
 }
 
+// Opening a named pipe would wait for its writer.
+TEST_F(LoadModelTest, NamedPipe) {
+  const std::string pipe = folder_.file("pipe.gguf");
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  const auto model = load_model(pipe, pool_);
+  EXPECT_EQ(model.code(), StatusCode::kInvalidArgument);
+  EXPECT_THAT(model.status().message(), HasSubstr("pipe.gguf: not a regular file"));
+}
+
+// What, where and why: the tensor or field, the file and the offset, the bytes needed and there.
 TEST_F(LoadModelTest, FileCutShort) {
-  auto bytes = SmallGguf().builder().build();
-  bytes.resize(bytes.size() - 1);
-  const Status status = load_status(bytes);
-  EXPECT_EQ(status.code(), StatusCode::kOutOfRange);
-  EXPECT_THAT(status.message(), HasSubstr(path_));
-  EXPECT_THAT(status.message(), HasSubstr("tensor 'output_norm.weight'"));
+  const auto whole = SmallGguf().builder().build();
+  const auto cut_at = [&](size_t length) {
+    return load_status({whole.begin(), whole.begin() + static_cast<ptrdiff_t>(length)});
+  };
+  EXPECT_TRUE(cut_at(whole.size()).is_ok());
+  const size_t data = whole.size() - 656;  // where the tensors begin; the last has 16 bytes
+  EXPECT_EQ(cut_at(whole.size() - 1).message(),
+            path_ + ": offset " + std::to_string(data) +
+                ": tensor 'output_norm.weight' (16 bytes at 640) needs 16 bytes, the file has "
+                "655 more (is it cut short?)");
+  EXPECT_EQ(
+      cut_at(30).message(),
+      path_ + ": offset 24: a metadata key needs 8 bytes, the file has 6 more (is it cut short?)");
+  for (const size_t length : {size_t{0}, size_t{3}, size_t{23}, size_t{200}, whole.size() / 2}) {
+    const Status status = cut_at(length);
+    EXPECT_EQ(status.code(), StatusCode::kOutOfRange);
+    EXPECT_THAT(status.message(), HasSubstr(path_ + ": offset "));
+  }
 }
 
 TEST_F(LoadModelTest, OtherModels) {
@@ -84,8 +107,12 @@ TEST_F(LoadModelTest, OtherModels) {
       {{.heads = 3, .kv_heads = 2}, "3 heads are no multiple of 2 KV heads"},
       {{.heads = 0}, "heads is 0"},
       {{.heads = 4, .kv_heads = 2}, "head size 1 is odd"},
+      // Refused before memory for such weights is asked for.
+      {{.layers = 1024, .feed_forward = 1U << 22}, "is 6 x 4; expected 4194304 x 4"},
       {{.without_tensor = "blk.0.ffn_up.weight"}, "tensor 'blk.0.ffn_up.weight' is missing"},
       {{.wrong_tensor = "blk.0.attn_k.weight"}, "is 3 x 4; expected 2 x 4"},
+      {{.wrong_tensor = "token_embd.weight"}, "5 tokens for a vocabulary of 6"},
+      {{.wrong_tensor = "output_norm.weight"}, "is 2 x 4; expected 1 x 4"},
       {{.kinds = {1, 1, 1}}, "3 token types for 5 tokens"},
       {{.merges = {"ab"}}, "merge 0 is not two byte-level strings"},
       {{.merges = {"b a"}}, "merge 0 names or makes bytes that are no token"},

@@ -5,8 +5,9 @@
   make_reference.py --model FILE.gguf --write    writes them
 
 reference/tokenizer.json: token ids by the PyPI package `tokenizers`, built from the GGUF's metadata;
-chat prompts through the model's own Jinja template. reference/forward.json: hidden states and logits
-by a plain numpy pass in float64 over the weights that the PyPI package `gguf` de-quantises.
+chat prompts through the model's own Jinja template. reference/dequantize.json: random blocks of every
+type, and tensors of the model, de-quantised by the PyPI package `gguf`. reference/forward.json: hidden
+states and logits by a plain numpy pass in float64 over the weights that `gguf` de-quantises.
 
 Needs: pip install numpy gguf tokenizers jinja2
 """
@@ -58,6 +59,8 @@ TEXTS = {
 CHATS = ["Who was Isaac Newton?", "Zwei  Zeilen\nmit Umlauten: äöü", " "]
 FORWARD_PROMPT = "In 1665 the plague closed the university, and Newton went home to think about 3 things:"
 RANDOM_TEXTS = 60
+BLOCK_TYPES = ("F32", "F16", "BF16", "Q4_0", "Q4_1", "Q8_0")
+BLOCK_COLUMNS, BLOCK_ROWS = 96, 5
 SEED = 20240229
 
 
@@ -121,6 +124,47 @@ def tokenizer_reference(field):
         ids = tokenizer.encode(text, add_special_tokens=False).ids
         chats.append({"prompt": prompt, "text": text, "ids": ids})
     return {"cases": cases, "chats": chats}
+
+
+def random_rows(kind, generator):
+    """BLOCK_ROWS rows of stored bytes: any bits, but for what would make infinities or NaN."""
+    elements, size = gguf.GGML_QUANT_SIZES[kind]
+    blocks = generator.integers(0, 256, (BLOCK_ROWS, BLOCK_COLUMNS // elements, size), dtype=np.uint8)
+    # The upper bytes of halves (scale, minimum), bfloat16 and float32: an exponent below the largest.
+    top_bytes = {"F32": [3], "F16": [1], "BF16": [1], "Q4_0": [1], "Q4_1": [1, 3], "Q8_0": [1]}[kind.name]
+    blocks[:, :, top_bytes] &= 0xBB
+    return blocks.reshape(BLOCK_ROWS, -1)
+
+
+def bits_of(values):
+    return np.ascontiguousarray(values, dtype=np.float32).reshape(-1).view(np.uint32)
+
+
+def weighted_sum(values):
+    """Sum of bits[i] * (2 i + 1) modulo 2^64: tells every changed bit and every two swapped values."""
+    bits = bits_of(values).astype(np.uint64)
+    return int(np.sum(bits * (2 * np.arange(bits.size, dtype=np.uint64) + 1), dtype=np.uint64))
+
+
+def dequantize_reference(reader):
+    generator = np.random.default_rng(SEED)
+    blocks = []
+    for name in BLOCK_TYPES:
+        kind = gguf.GGMLQuantizationType[name]
+        rows = random_rows(kind, generator)
+        values = gguf.quants.dequantize(rows.view(np.float32) if name == "F32" else rows, kind)
+        blocks.append({"name": name, "type": int(kind), "columns": BLOCK_COLUMNS, "rows": BLOCK_ROWS,
+                       "bytes": rows.tobytes().hex(), "bits": [int(b) for b in bits_of(values)]})
+    last = reader.fields["llama.block_count"].contents() - 1
+    tensors = []
+    for tensor in reader.tensors:
+        if tensor.name.startswith("blk.") and not tensor.name.startswith(("blk.0.", f"blk.{last}.")):
+            continue
+        values = gguf.quants.dequantize(tensor.data, tensor.tensor_type)
+        tensors.append({"name": tensor.name, "columns": int(tensor.shape[0]), "rows": values.size // int(tensor.shape[0]),
+                        "weighted_sum": str(weighted_sum(values)),
+                        "first_bits": [int(b) for b in bits_of(values)[:4]]})
+    return {"blocks": blocks, "tensors": tensors}
 
 
 def round_to_bfloat16(values):
@@ -198,13 +242,14 @@ def main():
     reader, field = read_model(options.model)
     failed = False
     for name, value in (("tokenizer.json", tokenizer_reference(field)),
+                        ("dequantize.json", dequantize_reference(reader)),
                         ("forward.json", forward_reference(reader, field))):
         path = FOLDER / name
         text = json.dumps(value, ensure_ascii=True, separators=(",", ":")).replace('],"', '],\n"') + "\n"
         if options.write:
             path.write_text(text)
             print(f"{path}: written, {len(text)} bytes")
-        elif path.read_text() == text:
+        elif path.is_file() and path.read_text() == text:
             print(f"{path}: as computed")
         else:
             print(f"{path}: differs from what is computed", file=sys.stderr)

@@ -14,6 +14,8 @@ struct SmallGguf {
   std::string architecture = "llama";
   std::string tokenizer = "gpt2";
   std::string pre_tokenizer = "smollm";
+  uint32_t layers = 1;
+  uint32_t feed_forward = 6;
   uint32_t heads = 2;
   uint32_t kv_heads = 1;
   std::vector<std::string> tokens = {"a", "b", "ab", "\xC4\xA0", "<|end|>"};  // U+0120: a space
@@ -25,10 +27,10 @@ struct SmallGguf {
   GgufBuilder builder() const {
     GgufBuilder out;
     out.add_string("general.architecture", architecture);
-    out.add_u32("llama.block_count", 1);
+    out.add_u32("llama.block_count", layers);
     out.add_u32("llama.context_length", 16);
     out.add_u32("llama.embedding_length", 4);
-    out.add_u32("llama.feed_forward_length", 6);
+    out.add_u32("llama.feed_forward_length", feed_forward);
     out.add_u32("llama.attention.head_count", heads);
     out.add_u32("llama.attention.head_count_kv", kv_heads);
     out.add_f32("llama.attention.layer_norm_rms_epsilon", 1e-5F);

@@ -15,7 +15,7 @@ using baton_engine::Tokenizer;
 class TokenizerReferenceTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    if (!baton_test::has_model_file()) GTEST_SKIP();
+    if (!baton_test::has_model_file()) GTEST_SKIP() << baton_test::missing_model();
     const auto mapped = baton_engine::MappedFile::open(BATON_MODEL_FILE);
     ASSERT_TRUE(mapped.is_ok()) << mapped.status().message();
     const auto file = baton_engine::GgufFile::parse(mapped->bytes(), BATON_MODEL_FILE);
