@@ -62,7 +62,9 @@ struct Range {
 Range find(const pcre2_code* code, pcre2_match_data* match, std::string_view text, size_t from) {
   const int found = pcre2_match(code, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), from,
                                 PCRE2_NO_UTF_CHECK, match, nullptr);
-  if (found < 0) return {text.size(), text.size()};
+  if (found == PCRE2_ERROR_NOMATCH) return {text.size(), text.size()};
+  // The patterns neither recurse nor backtrack by the character, so that no limit of PCRE2 is near.
+  ENGINE_ASSERT(found > 0);
   const PCRE2_SIZE* const bounds = pcre2_get_ovector_pointer(match);
   return {bounds[0], bounds[1]};
 }

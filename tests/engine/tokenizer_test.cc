@@ -105,6 +105,24 @@ TEST(PreTokenizerTest, CutsAsStated) {
   EXPECT_THAT(split->split(""), ElementsAre());
 }
 
+// Runs far longer than a match's limits on depth and heap would allow, were they spent per
+// character.
+TEST(PreTokenizerTest, LongRunsStayWhole) {
+  const auto split = baton_engine::PreTokenizer::create();
+  ASSERT_TRUE(split.is_ok()) << split.status().message();
+  constexpr size_t kLength = 1 << 20;
+  for (const std::string_view unit : {"a", "\xC3\xA4", "!", "\xE2\x82\xAC", " ", "\xE3\x80\x80"}) {
+    std::string run;
+    while (run.size() < kLength) run += unit;
+    EXPECT_THAT(split->split(run), ElementsAre(run)) << unit;
+    // A run of white space leaves its last character to what follows; other runs end before it.
+    const std::string longer = run + " x";
+    EXPECT_THAT(split->split(longer), ElementsAre(run, " x")) << unit;
+  }
+  const std::string digits(1 << 14, '7');
+  EXPECT_EQ(split->split(digits).size(), digits.size());
+}
+
 TEST(LoadTokenizerTest, PrintableBytesAreABijection) {
   EXPECT_EQ(baton_engine::from_printable_bytes("a\xC4\xA0"
                                                "b\xC4\x8A"),
