@@ -1,0 +1,124 @@
+#include "tests/simulation/memory.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "tests/integration/rig.h"
+
+namespace baton_test {
+namespace {
+
+constexpr uint8_t kUnwritten = 0x11;  // of a sending section
+
+size_t index_of(Way way) { return static_cast<size_t>(way); }
+
+}  // namespace
+
+ContextMemory::ContextMemory(const ContextScript& script) : script_(script) {
+  for (size_t i = 0; i < script.section_bytes.size(); ++i) {
+    sections_.emplace_back(script.section_bytes[i]);
+    images_.emplace_back();
+    if (!is_source(i)) continue;
+    std::memset(sections_.back().data(), kUnwritten, sections_.back().size());
+    images_.back().assign(script.section_bytes[i], kUnwritten);
+  }
+  for (const Way way : {Way::kIn, Way::kOut}) {
+    for (const baton::LayerGroup& group : side(way).layout.groups) {
+      std::deque<uint32_t> blocks;
+      for (uint32_t block = 0; block < group.num_blocks; ++block) blocks.push_back(block);
+      free_blocks_[index_of(way)].push_back(std::move(blocks));
+    }
+    for (uint32_t slot = 0; slot < kRawSlots; ++slot)
+      free_slots_[index_of(way)].push_back(kRawGapBytes + slot * (kRawSlotBytes + kRawGapBytes));
+  }
+}
+
+bool ContextMemory::is_source(size_t section) const {
+  return section >= script_.in_sections && section != script_.raw_in();
+}
+
+baton::SectionId ContextMemory::raw_section(Way way) const {
+  return baton::SectionId((way == Way::kIn ? script_.raw_in() : script_.raw_out()) + 1);
+}
+
+void ContextMemory::publish(baton::Context& context) {
+  for (size_t i = 0; i < sections_.size(); ++i) {
+    baton::SectionOptions options;
+    options.name = "section-" + std::to_string(i);
+    options.address = sections_[i].data();
+    options.length_bytes = sections_[i].size();
+    handles_.push_back(require(context.register_section(options), "register_section"));
+    if (handles_.back().id().value != i + 1)
+      require_ok({baton::StatusCode::kInternal, "section ids count from 1"}, "register_section");
+  }
+  in_ = require(context.publish_cache({"in", script_.in.layout}), "publish_cache");
+  out_ = require(context.publish_cache({"out", script_.out.layout}), "publish_cache");
+}
+
+void ContextMemory::unpublish() {
+  in_.close();
+  out_.close();
+  handles_.clear();
+}
+
+bool ContextMemory::take_blocks(Way way, baton::TokenRange tokens, baton::base::Random& random,
+                                BlockLists* lists) {
+  auto& free_blocks = free_blocks_[index_of(way)];
+  const std::vector<baton::LayerGroup>& groups = side(way).layout.groups;
+  for (size_t g = 0; g < groups.size(); ++g) {
+    if (free_blocks[g].size() < blocks_of_group(groups[g], tokens)) return false;
+  }
+  lists->clear();
+  for (size_t g = 0; g < groups.size(); ++g) {
+    std::deque<uint32_t>& from = free_blocks[g];
+    const auto count = static_cast<std::ptrdiff_t>(blocks_of_group(groups[g], tokens));
+    // Neighbours sometimes: units must not be joined across blocks.
+    if (random.chance(1, 3)) {
+      std::sort(from.begin(), from.end());
+    } else {
+      for (size_t i = from.size() - 1; i > 0; --i) std::swap(from[i], from[random.below(i + 1)]);
+    }
+    lists->emplace_back(from.begin(), from.begin() + count);
+    from.erase(from.begin(), from.begin() + count);
+  }
+  return true;
+}
+
+void ContextMemory::give_back(Way way, const BlockLists& lists) {
+  for (size_t g = 0; g < lists.size(); ++g) {
+    std::deque<uint32_t>& to = free_blocks_[index_of(way)][g];
+    to.insert(to.end(), lists[g].begin(), lists[g].end());
+  }
+}
+
+bool ContextMemory::take_slot(Way way, uint32_t* offset) {
+  std::deque<uint32_t>& slots = free_slots_[index_of(way)];
+  if (slots.empty()) return false;
+  *offset = slots.front();
+  slots.pop_front();
+  return true;
+}
+
+void ContextMemory::give_slot_back(Way way, uint32_t offset) {
+  free_slots_[index_of(way)].push_front(offset);
+}
+
+void ContextMemory::write_source(uint32_t section, uint64_t offset, uint8_t value) {
+  sections_[section].data()[offset] = value;
+  images_[section][offset] = value;
+}
+
+std::string ContextMemory::check_at_rest() const {
+  for (size_t i = 0; i < sections_.size(); ++i) {
+    const GuardedBuffer& section = sections_[i];
+    std::string bad = section.check_guards();
+    if (bad.empty()) {
+      bad = is_source(i) ? compare_bytes(images_[i], section.bytes())
+                         : section.check_poisoned(0, section.size());
+    }
+    if (!bad.empty()) return "section " + std::to_string(i + 1) + ": " + bad;
+  }
+  return "";
+}
+
+}  // namespace baton_test

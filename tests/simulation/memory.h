@@ -1,0 +1,66 @@
+// ContextMemory: every byte of one simulated Context. Sections that receive are poisoned wherever
+// nothing is expected; sections that send hold what the test wrote, and nobody else may write them.
+//
+// Thread rule: the driver's thread.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <string>
+#include <vector>
+
+#include "baton/context.h"
+#include "src/base/random.h"
+#include "tests/simulation/scenario.h"
+#include "tests/support/guarded_buffer.h"
+
+namespace baton_test {
+
+// Which of a Context's two caches.
+enum class Way : uint8_t { kIn, kOut };
+
+// Block lists of one request, one per group; or the number of a slot of a raw section.
+using BlockLists = std::vector<std::vector<uint32_t>>;
+
+class ContextMemory {
+ public:
+  explicit ContextMemory(const ContextScript& script);
+
+  // Registers the sections and publishes the caches "in" and "out".
+  void publish(baton::Context& context);
+  // Before the Context goes.
+  void unpublish();
+
+  const Side& side(Way way) const { return way == Way::kIn ? script_.in : script_.out; }
+  baton::CacheId cache(Way way) const { return way == Way::kIn ? in_.id() : out_.id(); }
+  baton::SectionId raw_section(Way way) const;
+  std::vector<GuardedBuffer>& sections() { return sections_; }
+
+  // Blocks for these tokens; false when too few are free.
+  bool take_blocks(Way way, baton::TokenRange tokens, baton::base::Random& random,
+                   BlockLists* lists);
+  void give_back(Way way, const BlockLists& lists);
+  // A slot's first byte within the raw section; false when none is free.
+  bool take_slot(Way way, uint32_t* offset);
+  void give_slot_back(Way way, uint32_t offset);
+
+  // A byte of a sending section, for good: also what check_at_rest() expects there.
+  void write_source(uint32_t section, uint64_t offset, uint8_t value);
+
+  // With no request alive: empty, or the first byte that is not what it must be.
+  std::string check_at_rest() const;
+
+ private:
+  bool is_source(size_t section) const;
+
+  const ContextScript& script_;
+  std::vector<GuardedBuffer> sections_;
+  std::vector<std::vector<uint8_t>> images_;  // of sending sections; empty for the others
+  std::vector<baton::Section> handles_;
+  baton::KvCache in_;
+  baton::KvCache out_;
+  std::vector<std::deque<uint32_t>> free_blocks_[2];  // per group
+  std::deque<uint32_t> free_slots_[2];
+};
+
+}  // namespace baton_test

@@ -1,0 +1,182 @@
+// Request: one scripted hand-off (or move of plain bytes) while it runs: what each side does, what
+// its events must be, and what every byte must be at each of them.
+//
+// What it checks, by the number of the promise in docs:
+//  1. A gate that is open and well, a Grant or Transfer that is DONE: every byte is that of an
+//     independent row-by-row reference. Source bytes are written right before they are said to be
+//     final; a byte read earlier is wrong.
+//  2. Units: the reference's own cut, the offer, the Grant's count and the Transfer's agree.
+//  3. At a side's terminal state its memory is used anew: received pages are poisoned, sent bytes
+//     are overwritten. From then on a byte that is neither poison nor expected is a failure.
+//  4. One event each; every gate open with it; in time.
+//
+// Thread rule: the driver's thread.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "baton/context.h"
+#include "src/base/random.h"
+#include "tests/simulation/memory.h"
+#include "tests/simulation/scenario.h"
+#include "tests/unit/kv/reference.h"
+
+namespace baton_test {
+
+// One end of a request.
+struct Party {
+  baton::Context* context = nullptr;
+  ContextMemory* memory = nullptr;
+  const bool* is_closed = nullptr;
+};
+
+// How many requests ended in which way: a simulation in which nothing succeeds, or nothing fails,
+// tests little.
+struct Tally {
+  uint64_t granted = 0;
+  uint64_t moved = 0;
+  uint64_t grants_done = 0;
+  uint64_t transfers_done = 0;
+  uint64_t cancelled = 0;
+  uint64_t in_doubt = 0;
+};
+
+class Request {
+ public:
+  Request(uint32_t index, const Scenario& scenario, Party granter, Party mover, Tally* tally);
+  Request(const Request&) = delete;
+  Request& operator=(const Request&) = delete;
+
+  const RequestScript& script() const { return script_; }
+  std::string tag() const { return "request-" + std::to_string(index_); }
+  std::string describe() const;
+
+  // Makes the Grant; false: no memory is free now, later. REQUIRES: not started.
+  bool start(baton::PeerId mover, uint32_t step, bool may_fail);
+  // Its time came when no connection was there.
+  void skip() { is_over_ = true; }
+  bool is_started() const { return grant_id_.has_value(); }
+  baton::GrantId grant_id() const { return *grant_id_; }
+  std::optional<baton::TransferId> transfer_id() const { return transfer_id_; }
+  // Both sides have ended, as far as they began.
+  bool is_over() const { return is_over_; }
+  // Something of the script is still to come without anybody's event.
+  bool is_busy() const;
+
+  // Acts of this step.
+  void step(uint32_t step);
+  void look_at_gates();
+  void on_offered() { is_offered_ = true; }
+  void on_grant_ended(const baton::Event& event);
+  void on_transfer_ended(const baton::Event& event);
+  void on_message(const baton::Event& event);
+  // The script's will, with nothing in its way: DONE.
+  bool should_be_done() const;
+  // After both ended. `is_disturbed`: the connection was hurt by something besides this request.
+  void check_outcome(bool is_disturbed) const;
+  // Nobody's handle is left.
+  void drop_handles();
+  // Empty, or why it takes too long.
+  std::string check_in_time(int64_t now_ns) const;
+
+ private:
+  // A contiguous part of what moves.
+  struct Piece {
+    uint32_t layer = 0;
+    uint8_t* at = nullptr;
+    std::vector<uint8_t> expected;
+  };
+  struct SourceRange {
+    uint32_t section = 0;
+    uint64_t offset = 0;
+    uint64_t length = 0;
+  };
+
+  // request_memory.cc
+  bool take_memory();
+  void expect_handoff();
+  void expect_raw();
+  uint8_t final_byte(uint32_t section, uint64_t offset) const;
+  void write_final(const SourceRange& range);
+  void finish_layer(baton::TokenRange chunk, uint32_t layer);
+  void finish_all();
+  void spoil_source();
+  void release_source();
+  void release_target();
+  std::string compare(std::optional<uint32_t> layer, bool may_be_missing) const;
+
+  // request.cc
+  bool grant_is_source() const { return script_.kind == Kind::kRead; }
+  bool open_grant(baton::PeerId mover, bool may_fail);
+  void answer();
+  baton::Result<baton::Transfer> push(baton::GrantId grant);
+  baton::Result<baton::Transfer> move_raw(baton::GrantId grant);
+  void act(uint32_t step);
+  void submit_next_chunk();
+  void tick();
+  void seal();
+  void apply_ending(uint32_t step);
+  bool waits_for_transfer() const;
+  void drop_handle();
+  bool can_move() const;
+  void release_memory();
+  void check_offer(const baton::GrantOffer& offer) const;
+  void check_units(const baton::GrantRecord& record) const;
+
+  const uint32_t index_;
+  const Scenario& scenario_;
+  const RequestScript& script_;
+  const Party granter_;
+  const Party mover_;
+  Tally* const tally_;
+  baton::base::Random random_;
+
+  // memory
+  BlockLists target_blocks_;
+  BlockLists source_blocks_;
+  uint32_t target_slot_ = 0;
+  uint32_t source_slot_ = 0;
+  std::vector<ReferenceUnit> units_;
+  std::vector<uint64_t> units_of_layer_;
+  std::vector<Piece> pieces_;
+  std::vector<SourceRange> sources_;
+  bool source_released_ = false;
+  bool target_released_ = false;
+
+  // the granter's side
+  baton::Grant grant_;
+  std::optional<baton::GrantId> grant_id_;
+  std::vector<baton::Gate> gates_;
+  baton::Gate all_;
+  std::vector<bool> gate_seen_;
+  std::optional<baton::Status> grant_end_;
+  baton::GrantRecord grant_record_;
+  bool has_grant_record_ = false;
+  uint32_t opened_step_ = 0;
+  int64_t deadline_ns_ = 0;
+  int64_t cancel_ns_ = 0;
+
+  // the mover's side
+  bool is_offered_ = false;
+  bool is_refused_ = false;  // the offer had gone when it was answered
+  baton::Transfer transfer_;
+  std::optional<baton::TransferId> transfer_id_;
+  baton::ProgressWord word_;
+  uint32_t next_act_ = 0;
+  uint32_t chunks_done_ = 0;
+  uint32_t ticks_done_ = 0;
+  bool is_sealed_ = false;
+  std::optional<baton::Status> transfer_end_;
+  baton::TransferRecord transfer_record_;
+  bool has_transfer_record_ = false;
+  bool has_message_ = false;
+  bool message_seen_ = false;
+
+  bool ending_applied_ = false;
+  bool is_over_ = false;
+};
+
+}  // namespace baton_test

@@ -1,0 +1,113 @@
+// Scenario: all that one seed decides before anything runs. Contexts with their layouts, who is
+// connected to whom, the fabric's faults, and a script for every request and every disturbance.
+//
+// A script counts in steps of the driver (simulation.h), never in time, apart from deadlines and
+// stalls.
+//
+// Thread rule: values and pure functions.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "baton/layout.h"
+#include "baton/plugin/loopback.h"
+#include "tests/unit/kv/random_case.h"
+
+namespace baton_test {
+
+// Memory of one Context: sections [0, in_sections) receive KV, [in_sections, in_sections +
+// out_sections) send it, then one section receives plain bytes and one sends them. A section's id
+// is its index + 1.
+struct ContextScript {
+  Side in;  // layout only; both with ids of this Context
+  Side out;
+  std::vector<uint64_t> section_bytes;
+  uint32_t in_sections = 0;
+  uint32_t raw_in() const { return static_cast<uint32_t>(section_bytes.size()) - 2; }
+  uint32_t raw_out() const { return static_cast<uint32_t>(section_bytes.size()) - 1; }
+};
+
+// Plain bytes move in slots of the raw sections, a gap before and after each.
+inline constexpr uint32_t kRawSlots = 6;
+inline constexpr uint32_t kRawSlotBytes = 3000;
+inline constexpr uint32_t kRawGapBytes = 40;
+
+struct LinkScript {
+  uint32_t dialer = 0;
+  uint32_t listener = 0;
+};
+
+enum class Kind : uint8_t { kPush, kWrite, kRead };
+
+enum class Ending : uint8_t {
+  kNatural,  // DONE, or the deadline when the script stops early (range grants: cancelled when
+             // done)
+  kGranterCancels,
+  kMoverCancels,
+  kGrantDropped,
+  kTransferDropped,
+};
+
+struct ChunkScript {
+  uint32_t end = 0;
+  bool has_word = true;
+};
+
+// A run of plain bytes, relative to its slot.
+struct RawPart {
+  uint32_t offset = 0;
+  uint32_t length = 0;
+};
+
+struct RequestScript {
+  Kind kind = Kind::kPush;
+  uint32_t granter = 0;  // of a hand-off: decode
+  uint32_t mover = 0;    // prefill
+  uint32_t start_step = 0;
+  uint32_t deadline_ms = 0;
+  uint32_t mover_deadline_ms = 0;  // 0: what is left of the Grant's
+  bool is_answered = true;         // false: the offer is left alone
+  Ending ending = Ending::kNatural;
+  uint32_t ending_after = 0;  // steps from the Grant's opening
+  uint32_t pace = 1;          // steps between two acts of the mover
+  // hand-off
+  baton::TokenRange tokens;
+  std::vector<ChunkScript> chunks;  // partition `tokens`
+  uint32_t chunks_submitted = 0;    // the first of them; seal sends the rest
+  uint32_t layers_ticked = 0;       // at most, over all chunks with a word
+  bool seals = true;
+  // plain bytes
+  std::vector<RawPart> parts;
+};
+
+enum class Disturb : uint8_t { kDisconnect, kReconnect, kFreeze, kClose };
+
+struct DisturbanceScript {
+  Disturb what = Disturb::kDisconnect;
+  uint32_t step = 0;
+  uint32_t link = 0;       // kDisconnect, kReconnect
+  uint32_t context = 0;    // kDisconnect: by whom; kFreeze, kClose: who
+  uint32_t freeze_ms = 0;  // how long its progress() is not called
+};
+
+struct Scenario {
+  uint64_t seed = 0;
+  uint32_t unit_bytes = 0;
+  uint32_t layers = 0;
+  std::vector<ContextScript> contexts;
+  std::vector<LinkScript> links;
+  baton_loopback_plan plan{};
+  int64_t stall_ms = 0;  // plan.stall_until_ns is this long after the fabric is made; < 0: never
+  std::vector<RequestScript> requests;
+  std::vector<DisturbanceScript> disturbances;
+};
+
+Scenario make_scenario(uint64_t seed);
+
+// For messages of failed tests.
+std::string describe(const Scenario& scenario);
+std::string describe(const RequestScript& script);
+
+}  // namespace baton_test
