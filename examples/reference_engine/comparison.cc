@@ -141,10 +141,15 @@ Status Comparison::run_alone() {
   return Status::ok();
 }
 
+Result<HandoffTimes> Comparison::measure(DecodeClient& client, HandOff hand_off) {
+  auto outcomes = client.run(hand_off, std::span(prompts_).first(1), 1);
+  if (!outcomes.is_ok()) return outcomes.status();
+  return std::move(outcomes->front().times);
+}
+
 Status Comparison::run_rounds(DecodeClient& client) {
   const std::vector<uint32_t>& prompt = prompts_.front();
   if (prompt.size() < 2) return Status::ok();  // nothing to hand over
-  const std::span<const std::vector<uint32_t>> one(&prompt, 1);
   std::vector<int64_t> alone_ns;
   std::optional<HandoffTimes> push_after;
   for (uint32_t i = 0; i < options_.rounds; ++i) {
@@ -154,22 +159,21 @@ Status Comparison::run_rounds(DecodeClient& client) {
     round.prefill_alone_ns = alone->end_ns - alone->begin_ns;
     alone_ns.push_back(round.prefill_alone_ns);
     if (options_.measure_layer) {
-      auto paced = client.run(HandOff::kPaced, one, 1);
+      auto paced = measure(client, HandOff::kPaced);
       if (!paced.is_ok()) return paced.status();
-      round.layer_alone_ns = layer_alone_of(paced->front().times);
+      round.layer_alone_ns = layer_alone_of(*paced);
     }
-    auto after = client.run(HandOff::kPushAfter, one, 1);
+    auto after = measure(client, HandOff::kPushAfter);
     if (!after.is_ok()) return after.status();
-    push_after = after->front().times;
+    push_after = std::move(*after);
     round.push_after_transfer_ns = tail_of(*push_after);
     round.ttft_push_after_ns = ttft_of(*push_after);
     if (options_.rounds > 1) {
-      auto push = client.run(HandOff::kPush, one, 1);
+      auto push = measure(client, HandOff::kPush);
       if (!push.is_ok()) return push.status();
-      const HandoffTimes& times = push->front().times;
-      round.prefill_push_ns = times.prefill_end_ns - times.prefill_begin_ns;
-      round.tail_ns = tail_of(times);
-      round.ttft_push_ns = ttft_of(times);
+      round.prefill_push_ns = push->prefill_end_ns - push->prefill_begin_ns;
+      round.tail_ns = tail_of(*push);
+      round.ttft_push_ns = ttft_of(*push);
     }
     report_.rounds.push_back(round);
   }

@@ -46,6 +46,8 @@ class Comparison {
 
  private:
   baton::Status run_alone();
+  // One hand-off of the first prompt, up to the first token; its pages are free again.
+  baton::Result<HandoffTimes> measure(DecodeClient& client, HandOff hand_off);
   baton::Status run_rounds(DecodeClient& client);
   baton::Status run_handed_over(DecodeClient& client);
   void compare(size_t request, const Outcome& outcome);

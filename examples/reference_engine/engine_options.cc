@@ -3,11 +3,11 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <array>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
-#include <fstream>
-#include <iterator>
+#include <memory>
 
 #include "baton/version.h"
 
@@ -103,17 +103,20 @@ Status read_prompt(const CLI::App& command, PromptSource& source, EngineOptions&
   if (!source.has_file) {
     return {StatusCode::kInvalidArgument, "no prompt: give --prompt TEXT or --prompt-file FILE"};
   }
-  std::ifstream in(source.file, std::ios::binary);
-  if (!in) {
-    return {StatusCode::kIoError,
-            "cannot open --prompt-file " + source.file + ": " + std::strerror(errno)};
+  // Not a stream: those throw when the file is a folder.
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(source.file.c_str(), "rb"),
+                                                             &std::fclose);
+  const auto failed = [&source](const char* what) {
+    return Status(StatusCode::kIoError, std::string("cannot ") + what + " --prompt-file " +
+                                            source.file + ": " + std::strerror(errno));
+  };
+  if (file == nullptr) return failed("open");
+  std::array<char, 4096> bytes{};
+  size_t got = 0;
+  while ((got = std::fread(bytes.data(), 1, bytes.size(), file.get())) > 0) {
+    options.prompt.append(bytes.data(), got);
   }
-  options.prompt.assign(std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>());
-  if (in.bad()) {
-    return {StatusCode::kIoError,
-            "cannot read --prompt-file " + source.file + ": " + std::strerror(errno)};
-  }
-  return Status::ok();
+  return std::ferror(file.get()) != 0 ? failed("read") : Status::ok();
 }
 
 // "HOST:PORT", "[V6]:PORT" or "HOST".

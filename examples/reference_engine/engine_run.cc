@@ -179,7 +179,12 @@ int run_both(const EngineOptions& options) {
     return child->pid() < 0 && !interrupted() ? static_cast<int>(kExitBadInput) : code;
   }
   Comparison comparison(**node, options, *prompts, progress);
-  return conclude(comparison.run(*address), comparison, options);
+  Status status = comparison.run(*address);
+  if (!status.is_ok() && !interrupted() && child->wait(0)) {
+    status = Status(StatusCode::kPeerLost, "the prefill process is gone (" + child->how_it_ended() +
+                                               "): " + status.message());
+  }
+  return conclude(status, comparison, options);
 }
 
 }  // namespace

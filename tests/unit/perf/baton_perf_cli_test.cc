@@ -7,14 +7,18 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "tests/support/command.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/wait_until.h"
-#include "tests/unit/perf/command.h"
 
 namespace baton_perf {
 namespace {
 
 using baton_test::ChildProcess;
+using baton_test::finish_command;
+using baton_test::Finished;
+using baton_test::run_command;
+using baton_test::start_command;
 
 const char* const kTool = BATON_PERF_PATH;
 
@@ -37,8 +41,8 @@ bool is_gone(pid_t pid) { return ::kill(pid, 0) != 0 && errno == ESRCH; }
 // A measurement that would run for a minute, and its listening process.
 struct LongRun {
   LongRun()
-      : process(start(kTool,
-                      {"pair", "--seconds", "60", "--rounds", "600", "--footprint-bytes", "8MiB"})),
+      : process(start_command(
+            kTool, {"pair", "--seconds", "60", "--rounds", "600", "--footprint-bytes", "8MiB"})),
         listener(0) {
     // Both sides are up when the first progress line comes.
     EXPECT_TRUE(process.read_line_after("baton-perf: round"));
@@ -58,7 +62,7 @@ TEST_P(BatonPerfPair, MeasuresVerifiesAndRecords) {
       "pair", "--seconds",  "0.2", "--rounds", "2", "--footprint-bytes",
       "8MiB", "--baseline", "tcp", "--json",   path};
   arguments.insert(arguments.end(), GetParam().begin(), GetParam().end());
-  const Finished finished = run(kTool, arguments);
+  const Finished finished = run_command(kTool, arguments);
   ASSERT_EQ(finished.code, 0) << finished.text;
   EXPECT_NE(finished.text.find("ratio to tcp"), std::string::npos) << finished.text;
   const nlohmann::json json = read_json(path);
@@ -92,20 +96,20 @@ INSTANTIATE_TEST_SUITE_P(
                                              "--in-flight", "2", "--progress", "caller"}));
 
 TEST(BatonPerf, ListenAndConnectAreTwoCommands) {
-  ChildProcess listener = start(kTool, {"pair", "--listen"});
+  ChildProcess listener = start_command(kTool, {"pair", "--listen"});
   const auto address = listener.read_line();
   ASSERT_TRUE(address);
   EXPECT_EQ(address->find("baton://"), 0u) << *address;
-  const Finished finished = run(kTool, {"pair", "--connect", *address, "--seconds", "0.1",
-                                        "--footprint-bytes", "8MiB", "--quiet"});
+  const Finished finished = run_command(kTool, {"pair", "--connect", *address, "--seconds", "0.1",
+                                                "--footprint-bytes", "8MiB", "--quiet"});
   EXPECT_EQ(finished.code, 0) << finished.text;
-  EXPECT_EQ(finish(listener).code, 0);
+  EXPECT_EQ(finish_command(listener).code, 0);
 }
 
 TEST(BatonPerf, ConnectTimes) {
   const baton_test::TempDir folder;
   const std::string path = folder.file("result.json");
-  const Finished finished = run(kTool, {"connect", "--count", "20", "--json", path});
+  const Finished finished = run_command(kTool, {"connect", "--count", "20", "--json", path});
   ASSERT_EQ(finished.code, 0) << finished.text;
   EXPECT_GT(read_json(path)["latency_us"]["p50"].get<double>(), 0);
 }
@@ -118,7 +122,7 @@ struct BadInput {
 class BatonPerfBadInput : public testing::TestWithParam<BadInput> {};
 
 TEST_P(BatonPerfBadInput, IsOneClearLine) {
-  const Finished finished = run(kTool, GetParam().arguments);
+  const Finished finished = run_command(kTool, GetParam().arguments);
   EXPECT_EQ(finished.code, 2) << finished.text;
   EXPECT_NE(finished.text.find(GetParam().expected), std::string::npos) << finished.text;
   EXPECT_EQ(std::count(finished.text.begin(), finished.text.end(), '\n'), 1) << finished.text;
@@ -150,18 +154,18 @@ INSTANTIATE_TEST_SUITE_P(
         BadInput{{}, "subcommand"}));
 
 TEST(BatonPerf, FullDiskIsNamed) {
-  const Finished finished = run(kTool, {"pair", "--seconds", "0.1", "--footprint-bytes", "8MiB",
-                                        "--quiet", "--json", "/dev/full"});
+  const Finished finished = run_command(kTool, {"pair", "--seconds", "0.1", "--footprint-bytes",
+                                                "8MiB", "--quiet", "--json", "/dev/full"});
   EXPECT_EQ(finished.code, 2) << finished.text;
   EXPECT_NE(finished.text.find("\"/dev/full\": No space left on device"), std::string::npos);
 }
 
 TEST(BatonPerf, NobodyThereIsExit3) {
-  ChildProcess listener = start(kTool, {"pair", "--listen"});
+  ChildProcess listener = start_command(kTool, {"pair", "--listen"});
   const auto address = listener.read_line();
   ASSERT_TRUE(address);
   listener.kill();
-  const Finished finished = run(kTool, {"pair", "--connect", *address, "--quiet"});
+  const Finished finished = run_command(kTool, {"pair", "--connect", *address, "--quiet"});
   EXPECT_EQ(finished.code, 3) << finished.text;
   EXPECT_NE(finished.text.find("cannot connect to " + *address), std::string::npos);
 }
@@ -169,14 +173,14 @@ TEST(BatonPerf, NobodyThereIsExit3) {
 TEST(BatonPerf, APeerThatDiesIsExit3) {
   LongRun run;
   ASSERT_EQ(::kill(run.listener, SIGKILL), 0);
-  const Finished finished = finish(run.process);
+  const Finished finished = finish_command(run.process);
   EXPECT_EQ(finished.code, 3) << finished.text;
 }
 
 TEST(BatonPerf, InterruptedLeavesNoProcess) {
   LongRun run;
   run.process.send_signal(SIGINT);
-  EXPECT_EQ(finish(run.process).code, 128 + SIGINT);
+  EXPECT_EQ(finish_command(run.process).code, 128 + SIGINT);
   EXPECT_TRUE(is_gone(run.listener));
 }
 
@@ -187,9 +191,9 @@ TEST(BatonPerf, KilledLeavesNoProcess) {
 }
 
 TEST(BatonPerf, HelpAndVersionSucceed) {
-  EXPECT_EQ(run(kTool, {"--help"}).code, 0);
-  EXPECT_EQ(run(kTool, {"pair", "--help"}).code, 0);
-  EXPECT_EQ(run(kTool, {"--version"}).code, 0);
+  EXPECT_EQ(run_command(kTool, {"--help"}).code, 0);
+  EXPECT_EQ(run_command(kTool, {"pair", "--help"}).code, 0);
+  EXPECT_EQ(run_command(kTool, {"--version"}).code, 0);
 }
 
 }  // namespace

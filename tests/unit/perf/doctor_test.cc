@@ -7,8 +7,8 @@
 #include "baton/doctor.h"
 #include "perf/doctor/checks.h"
 #include "perf/doctor/report.h"
+#include "tests/support/command.h"
 #include "tests/support/temp_dir.h"
-#include "tests/unit/perf/command.h"
 
 namespace baton_doctor {
 namespace {
@@ -115,7 +115,7 @@ TEST(DoctorTest, TheVerdictIsTheLastLine) {
 TEST(BatonDoctorCli, ExaminesThisMachine) {
   const baton_test::TempDir folder;
   const std::string path = folder.file("doctor.json");
-  const auto finished = baton_perf::run(BATON_DOCTOR_PATH, {"--json", path});
+  const auto finished = baton_test::run_command(BATON_DOCTOR_PATH, {"--json", path});
   EXPECT_EQ(finished.code, 0) << finished.text;
   EXPECT_NE(finished.text.find("ok      transport tcp"), std::string::npos) << finished.text;
   std::ifstream file(path);
@@ -127,9 +127,9 @@ TEST(BatonDoctorCli, ExaminesThisMachine) {
 }
 
 TEST(BatonDoctorCli, BadInputIsExit2) {
-  EXPECT_EQ(baton_perf::run(BATON_DOCTOR_PATH, {"--json", "/dev/full"}).code, 2);
-  EXPECT_EQ(baton_perf::run(BATON_DOCTOR_PATH, {"--cure"}).code, 2);
-  EXPECT_EQ(baton_perf::run(BATON_DOCTOR_PATH, {"--plugin", "/nonexistent.so"}).code, 0);
+  EXPECT_EQ(baton_test::run_command(BATON_DOCTOR_PATH, {"--json", "/dev/full"}).code, 2);
+  EXPECT_EQ(baton_test::run_command(BATON_DOCTOR_PATH, {"--cure"}).code, 2);
+  EXPECT_EQ(baton_test::run_command(BATON_DOCTOR_PATH, {"--plugin", "/nonexistent.so"}).code, 0);
 }
 
 }  // namespace

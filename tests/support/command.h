@@ -6,7 +6,7 @@
 
 #include "tests/support/child_process.h"
 
-namespace baton_perf {
+namespace baton_test {
 
 struct Finished {
   int code = -1;     // exit status; -1: it did not end, or a signal ended it
@@ -14,10 +14,10 @@ struct Finished {
 };
 
 // Starts `program` with standard error joined to standard output.
-baton_test::ChildProcess start(const std::string& program,
-                               const std::vector<std::string>& arguments);
+ChildProcess start_command(const std::string& program, const std::vector<std::string>& arguments);
 // Reads to the end of its output and waits.
-Finished finish(baton_test::ChildProcess& process);
-Finished run(const std::string& program, const std::vector<std::string>& arguments);
+Finished finish_command(ChildProcess& process);
+// Both.
+Finished run_command(const std::string& program, const std::vector<std::string>& arguments);
 
-}  // namespace baton_perf
+}  // namespace baton_test

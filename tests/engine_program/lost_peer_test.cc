@@ -1,0 +1,95 @@
+// A prefill or decode process that dies, stops, or is too slow: exit status 3, in bounded time.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include "tests/engine_program/tool.h"
+#include "tests/support/wait_until.h"
+
+namespace {
+
+using baton_test::ChildProcess;
+using baton_test::finish_command;
+using baton_test::kEngine;
+using baton_test::kPrompt;
+using baton_test::start_command;
+using testing::HasSubstr;
+
+// A prefill process, and a decode process that keeps it busy with round after round.
+class LostPeer : public testing::Test {
+ protected:
+  LostPeer()
+      : prefill_(kEngine, {"prefill", "--model", "tiny:7", "--chunk-tokens", "8", "--quiet"}) {
+    const auto address = prefill_.read_line();
+    EXPECT_TRUE(address.has_value());
+    address_ = address.value_or("");
+  }
+  ChildProcess start_decode(const std::vector<std::string>& more) {
+    std::vector<std::string> arguments = {"decode", "--model",  "tiny:7", "--chunk-tokens",
+                                          "8",      "--prompt", kPrompt,  "--connect",
+                                          address_, "--rounds", "1000"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return start_command(kEngine, arguments);
+  }
+  // The decode process has heard of layers: a hand-off is under way, or nearly.
+  static void wait_for_hand_offs(ChildProcess& decode) {
+    int seen = 0;
+    while (seen < 3) {
+      const auto line = decode.read_line();
+      ASSERT_TRUE(line.has_value());
+      if (line->find("(push)") != std::string::npos) ++seen;
+    }
+  }
+
+  ChildProcess prefill_;
+  std::string address_;
+};
+
+TEST_F(LostPeer, PrefillIsKilled) {
+  ChildProcess decode = start_decode({});
+  wait_for_hand_offs(decode);
+  prefill_.kill();
+  const auto finished = finish_command(decode);
+  EXPECT_EQ(finished.code, 3) << finished.text;
+  EXPECT_THAT(finished.text, HasSubstr("PEER_LOST"));
+}
+
+TEST_F(LostPeer, PrefillStops) {
+  ChildProcess decode = start_decode({"--deadline-ms", "1000"});
+  wait_for_hand_offs(decode);
+  prefill_.stop();
+  const auto finished = finish_command(decode);
+  EXPECT_EQ(finished.code, 3) << finished.text;
+  EXPECT_THAT(finished.text, HasSubstr("DEADLINE_EXCEEDED"));
+  prefill_.resume();
+}
+
+TEST_F(LostPeer, DecodeIsKilledAndAnotherIsServed) {
+  {
+    ChildProcess decode = start_decode({});
+    wait_for_hand_offs(decode);
+    decode.kill();
+  }
+  const auto finished =
+      baton_test::run_command(kEngine, {"decode", "--model", "tiny:7", "--chunk-tokens", "8",
+                                        "--prompt", kPrompt, "--connect", address_, "--quiet"});
+  EXPECT_EQ(finished.code, 0) << finished.text;
+}
+
+TEST_F(LostPeer, InterruptedByTheUser) {
+  ChildProcess decode = start_decode({});
+  wait_for_hand_offs(decode);
+  decode.send_signal(SIGINT);
+  EXPECT_EQ(finish_command(decode).code, 130);
+  prefill_.send_signal(SIGTERM);
+  EXPECT_EQ(prefill_.wait_exit(), (ChildProcess::Exit{false, 130}));
+}
+
+TEST(Deadline, TooShort) {
+  const auto finished = baton_test::run_engine_tool(
+      baton_test::run_arguments({"--deadline-ms", "1", "--chunk-tokens", "1"}));
+  EXPECT_EQ(finished.code, 3) << finished.text;
+  EXPECT_THAT(finished.text, HasSubstr("DEADLINE_EXCEEDED"));
+}
+
+}  // namespace

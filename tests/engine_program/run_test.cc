@@ -1,0 +1,100 @@
+// What `baton-engine run` finds when all is well.
+#include <gtest/gtest.h>
+
+#include "tests/engine_program/tool.h"
+#include "tests/support/temp_dir.h"
+
+namespace {
+
+using baton_test::kEngine;
+using baton_test::kPrompt;
+using baton_test::read_json;
+using baton_test::run_arguments;
+using baton_test::run_engine_tool;
+
+struct Mode {
+  std::string name;
+  std::vector<std::string> arguments;
+};
+
+class EngineRun : public testing::TestWithParam<Mode> {};
+
+TEST_P(EngineRun, IsEqualToOneProcessAlone) {
+  const baton_test::TempDir folder;
+  std::vector<std::string> arguments =
+      run_arguments({"--max-new-tokens", "12", "--json", folder.file("report.json"),
+                     "--timeline-dir", folder.file("timeline")});
+  arguments.insert(arguments.end(), GetParam().arguments.begin(), GetParam().arguments.end());
+  const auto finished = run_engine_tool(arguments);
+  ASSERT_EQ(finished.code, 0) << finished.text;
+  EXPECT_NE(finished.text.find("EQUAL"), std::string::npos) << finished.text;
+
+  const auto report = read_json(folder.file("report.json"));
+  EXPECT_EQ(report["transport"], "tcp");
+  EXPECT_GE(report["prompt_token_ids"].size(), kPrompt.size());  // tiny: a token a byte
+  EXPECT_EQ(report["monolithic"]["tokens"], report["disaggregated"]["tokens"]);
+  EXPECT_EQ(report["monolithic"]["text"], report["disaggregated"]["text"]);
+  EXPECT_EQ(report["kv"]["bytes_different"], 0);
+  EXPECT_GT(report["kv"]["bytes_compared"], 0);
+  ASSERT_EQ(report["layers"].size(), 4U);
+  int64_t computed_before = 0;
+  for (const auto& layer : report["layers"]) {
+    const auto computed = layer["computed_ns"].get<int64_t>();
+    EXPECT_GT(computed, computed_before);
+    EXPECT_GE(layer["posted_ns"].get<int64_t>(), computed);
+    EXPECT_GE(layer["placed_ns"].get<int64_t>(), computed);
+    EXPECT_GE(layer["seen_ns"].get<int64_t>(), layer["placed_ns"].get<int64_t>());
+    computed_before = computed;
+  }
+  EXPECT_GT(report["tail_ns"].get<int64_t>(), 0);
+  for (const char* mode : {"monolithic", "disaggregated", "push_after"}) {
+    EXPECT_GT(report["ttft_ns"][mode].get<int64_t>(), 0) << mode;
+  }
+  EXPECT_EQ(baton_test::read_text(folder.file("timeline/handoff.svg")).substr(0, 4), "<svg");
+  EXPECT_FALSE(read_json(folder.file("timeline/handoff.perfetto.json"))["traceEvents"].empty());
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Modes, EngineRun,
+    testing::Values(Mode{"Push", {"--chunk-tokens", "64"}},
+                    Mode{"OneChunk", {"--chunk-tokens", "4096"}},
+                    Mode{"ChunksWithinABlock", {"--chunk-tokens", "5", "--block-tokens", "16"}},
+                    Mode{"PushAfter", {"--hand-off", "push-after", "--chunk-tokens", "64"}},
+                    Mode{"Float32", {"--kv-dtype", "f32", "--chunk-tokens", "64"}},
+                    Mode{"BlockSizesDiffer",
+                         {"--block-tokens", "16", "--decode-block-tokens", "7"}},
+                    Mode{"SevenRequestsInFlight", {"--requests", "7", "--chunk-tokens", "32"}},
+                    Mode{"Measured", {"--rounds", "3", "--measure-layer", "--chunk-tokens", "64"}},
+                    Mode{"Chat", {"--chat"}}),
+    [](const auto& instance) { return instance.param.name; });
+
+// Nothing to hand over: the prompt's only token is the first decode step.
+TEST(EngineRunEdge, APromptOfOneToken) {
+  const auto finished = run_engine_tool({"run", "--model", "tiny:3", "--prompt", "x", "--quiet"});
+  EXPECT_EQ(finished.code, 0) << finished.text;
+}
+
+TEST(EngineRunEdge, APromptOfTwoTokens) {
+  const auto finished = run_engine_tool({"run", "--model", "tiny:3", "--prompt", "xy", "--quiet"});
+  EXPECT_EQ(finished.code, 0) << finished.text;
+}
+
+TEST(EngineRunEdge, PrefillAndDecodeStartedApartGiveTheTextOfOneProcess) {
+  baton_test::ChildProcess prefill(
+      kEngine, {"prefill", "--model", "tiny:7", "--chunk-tokens", "64", "--once", "--quiet"});
+  const auto address = prefill.read_line();
+  ASSERT_TRUE(address.has_value());
+  const baton_test::TempDir folder;
+  const auto decode =
+      run_engine_tool({"decode", "--model", "tiny:7", "--chunk-tokens", "64", "--prompt", kPrompt,
+                       "--connect", *address, "--quiet", "--json", folder.file("report.json")});
+  EXPECT_EQ(decode.code, 0) << decode.text;
+  EXPECT_EQ(prefill.wait_exit(), (baton_test::ChildProcess::Exit{false, 0}));
+  const auto alone = run_engine_tool(
+      {"monolithic", "--model", "tiny:7", "--chunk-tokens", "64", "--prompt", kPrompt, "--quiet"});
+  EXPECT_EQ(alone.code, 0);
+  const auto report = read_json(folder.file("report.json"));
+  EXPECT_EQ(alone.text, report["disaggregated"]["text"].get<std::string>() + "\n");
+}
+
+}  // namespace
