@@ -21,6 +21,8 @@ using baton::StatusCode;
 namespace {
 
 constexpr uint32_t kWaitSliceMs = 100;
+// A request's Grant comes with it; one that does not was withdrawn.
+constexpr int64_t kOfferWaitNs = 5'000'000'000;
 // Between two layers of a paced hand-off: far above what one takes on one host.
 constexpr int64_t kPauseNs = 5'000'000;
 
@@ -175,7 +177,7 @@ bool PrefillServer::start(const Job& job) {
 
 Status PrefillServer::run(const Job& job, Sequence sequence, PrefillRecord& record) {
   if (job.request.hand_off == HandOff::kNone) return compute(job, sequence, nullptr, record);
-  auto offer = node_.context().wait_offer(job.request.grant_tag(), options_.deadline_ms);
+  auto offer = wait_offer(job);
   if (!offer.is_ok()) return offer.status();
   const std::span<const uint32_t> blocks = sequence.blocks();
   auto transfer = node_.context().push(
@@ -196,6 +198,18 @@ Status PrefillServer::run(const Job& job, Sequence sequence, PrefillRecord& reco
   }
   sending_.push_back({job.peer, std::move(sequence), std::move(*transfer), std::move(record)});
   return Status::ok();
+}
+
+Result<baton::GrantOffer> PrefillServer::wait_offer(const Job& job) {
+  const int64_t end_ns = now_ns() + kOfferWaitNs;
+  while (true) {
+    auto offer = node_.context().wait_offer(job.request.grant_tag(), kWaitSliceMs);
+    if (offer.is_ok() || offer.code() != StatusCode::kDeadlineExceeded) return offer;
+    if (interrupted()) return Status(StatusCode::kCancelled, "interrupted");
+    const auto peer = node_.context().describe_peer(job.peer);
+    if (!peer.is_ok()) return Status(StatusCode::kPeerLost, peer.status().message());
+    if (now_ns() > end_ns) return offer;
+  }
 }
 
 Status PrefillServer::compute(const Job& job, Sequence& sequence, baton::Transfer* transfer,

@@ -56,6 +56,8 @@ class PrefillServer {
   // False: it waits until pages come back.
   bool start(const Job& job);
   baton::Status run(const Job& job, Sequence sequence, PrefillRecord& record);
+  // The Grant that goes with a request. Ends early when its peer is gone.
+  baton::Result<baton::GrantOffer> wait_offer(const Job& job);
   baton::Status compute(const Job& job, Sequence& sequence, baton::Transfer* transfer,
                         PrefillRecord& record);
   // Tells Baton of one layer after the other, with a pause after each.
