@@ -391,8 +391,8 @@ Status ContextImpl::seal(const std::shared_ptr<handoff::TransferState>& transfer
     return Status(StatusCode::kInvalidArgument, "only pushed Transfers are sealed");
   }
   const std::lock_guard<std::mutex> lock(transfer->submit_mutex);
-  // Sealed before, or the receiver has everything: nothing is left to seal. One look at the state: it
-  // may become DONE at any moment.
+  // Sealed before, or the receiver has everything: nothing is left to seal. One look at the state:
+  // it may become DONE at any moment.
   const State state = transfer->life.state();
   if (transfer->sealed_by_caller || state == State::kDone) return Status::ok();
   if (transfer->next_token < transfer->tokens.end) {

@@ -104,6 +104,7 @@ class Engine : public transport::DataWork, public transport::RailEvents {
     baton_path* opening = nullptr;  // waits for its peer's address
     transport::Rail* opening_rail = nullptr;
     bool had_path = false;
+    PathEpoch path_epoch;  // of the Path, also when it is gone; 0: there was none
     bool fence_wanted = false;
     std::string broken_why;  // not empty: the path broke
     int64_t broken_seen_ns = 0;

@@ -43,6 +43,7 @@ void Engine::adopt_path(Link& link, transport::Rail* rail, baton_path* path, Pat
   identity.ordinal = kOnlyPath;
   link.channel = std::make_unique<transfer::PathChannel>(identity, rail, path, link.unit_bytes);
   link.had_path = true;
+  link.path_epoch = epoch;
   logger_.info("{} is open", link.channel->describe());
   output_->path_ready(link.peer, Status::ok());
 }

@@ -202,9 +202,9 @@ void Engine::send_quiesced(Link& link, TransferState& transfer) {
   wire::Quiesced quiesced;
   quiesced.grant = transfer.grant;
   wire::Quiesced::OnPath path;
+  path.epoch = link.path_epoch;
   path.broken = transfer.path_lost || link.channel == nullptr ||
                 link.channel->state() != transfer::PathState::kOpen;
-  if (link.channel != nullptr) path.epoch = link.channel->identity().epoch;
   for (uint32_t i = 0; i < transfer.num_layers; ++i) {
     path.signalled.push_back(transfer.layers[i].signalled.load(std::memory_order_relaxed));
   }
@@ -325,9 +325,9 @@ void Engine::answer_range_cancels(Link& link) {
     wire::Quiesced quiesced;
     quiesced.grant = grant;
     wire::Quiesced::OnPath path;
+    path.epoch = link.path_epoch;
     path.broken = link.channel == nullptr || link.channel->state() != transfer::PathState::kOpen;
-    if (link.channel != nullptr) path.epoch = link.channel->identity().epoch;
-    quiesced.paths.push_back(std::move(path));
+    if (link.path_epoch) quiesced.paths.push_back(std::move(path));
     send_or_drop(link, quiesced);
     link.quiesce_owed.erase(link.quiesce_owed.begin() + static_cast<std::ptrdiff_t>(i));
   }

@@ -32,12 +32,16 @@ struct Model {
   std::vector<LayerGroup> groups;
   uint32_t max_tokens = 0;
   uint32_t common_head = 0;  // held by everybody
+  bool has_small_blocks = false;
 };
 
 Model make_model(Random& random) {
   Model model;
   model.max_tokens = pick_skewed(random, 8, 120);
   const bool has_long_rows = random.chance(1, 16);
+  // Many units, which fill queues and keep batches open.
+  model.has_small_blocks = !has_long_rows && random.chance(1, 4);
+  if (model.has_small_blocks) model.max_tokens = 200;
   const uint64_t num_groups = has_long_rows ? 1 : 1 + random.below(3);
   for (uint64_t i = 0; i < num_groups; ++i) {
     LayerGroup group;
@@ -98,6 +102,7 @@ baton::Layout make_layout(Random& random, const Model& model,
   for (LayerGroup group : model.groups) {
     group.order = random.chance(1, 2) ? TokenOrder::kNHD : TokenOrder::kHND;
     group.block_tokens = random.chance(1, 2) ? 1u << random.below(6) : pick_skewed(random, 1, 40);
+    if (model.has_small_blocks) group.block_tokens = pick(random, 1, 3);
     if (group.kind == GroupKind::kLinearState) group.block_tokens = 1;
     const uint32_t common = std::min(model.common_head, group.heads_total - 1);
     group.head_first = random.chance(1, 2) ? 0 : pick(random, 0, common);
@@ -223,7 +228,7 @@ RequestScript make_request(Random& random, const Scenario& scenario, uint32_t ma
     make_raw(random, script);
   }
   if (random.chance(1, 3)) script.ending = static_cast<Ending>(1 + random.below(4));
-  script.ending_after = pick_skewed(random, 0, 300);
+  script.ending_after = pick_skewed(random, 0, random.chance(1, 2) ? 30 : 300);
   // Some prefills stop in the middle: only the deadline ends those.
   const bool stops = script.kind == Kind::kPush && random.chance(1, 10);
   if (stops) {

@@ -274,7 +274,9 @@ void Simulation::on_peer_event(uint32_t index, const Event& event) {
   }
   EXPECT_EQ(event.status.message().find("protocol error"), std::string::npos)
       << event.status.to_string();
-  EXPECT_NE(event.status.code(), StatusCode::kProtocolError) << event.status.to_string();
+  EXPECT_TRUE(event.status.code() == StatusCode::kPeerLost ||
+              event.status.code() == StatusCode::kPathLost)
+      << event.status.to_string();
   const auto found = member.indices.find(event.peer);
   if (found == member.indices.end()) return;
   member.peers.erase(found->second);
