@@ -217,6 +217,8 @@ void ContextImpl::grant_ended(const std::shared_ptr<handoff::GrantState>& grant)
     const std::lock_guard<std::mutex> lock(state_mutex_);
     live_grants_.erase(grant->id);
   }
+  // close_section() looks at the uses of live Grants only, so nobody reads them meanwhile.
+  grant->give_back();
   Event event;
   event.kind = EventKind::kGrantEnded;
   event.peer = grant->peer;

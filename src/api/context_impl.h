@@ -86,6 +86,7 @@ class ContextImpl : public handoff::EngineOutput,
   void transfer_ended(const std::shared_ptr<handoff::TransferState>& transfer) override;
   void offer_arrived(PeerId peer, wire::GrantOffer offer) override;
   void offer_ended(PeerId peer, GrantId grant) override;
+  bool offer_stands(PeerId peer, GrantId grant) override;
   void path_ready(PeerId peer, const Status& status) override;
   int64_t lease_basis_ns(PeerId peer) override;
 

@@ -49,6 +49,12 @@ void ContextImpl::offer_ended(PeerId peer, GrantId grant) {
   if (found != offers_.end() && found->second.peer == peer) offers_.erase(found);
 }
 
+bool ContextImpl::offer_stands(PeerId peer, GrantId grant) {
+  const std::lock_guard<std::mutex> lock(state_mutex_);
+  const auto found = offers_.find(grant);
+  return found != offers_.end() && found->second.peer == peer;
+}
+
 GrantOffer ContextImpl::public_offer(const Offer& offer) const {
   GrantOffer out;
   out.id = offer.message.grant;
@@ -417,6 +423,7 @@ void ContextImpl::transfer_ended(const std::shared_ptr<handoff::TransferState>& 
     const std::lock_guard<std::mutex> lock(state_mutex_);
     live_transfers_.erase(transfer->id);
   }
+  transfer->uses.clear();  // as GrantState::give_back()
   Event event;
   event.kind = EventKind::kTransferEnded;
   event.peer = transfer->peer;

@@ -44,10 +44,14 @@ class EngineOutput {
   virtual Status send(PeerId peer, const wire::Message& message) = 0;
   virtual void emit(Event event) = 0;
   virtual void drop_peer(PeerId peer, const Status& why) = 0;
+  // It is terminal and the engine has let go of it: what it holds is given back here, when nobody
+  // else looks at that any more.
   virtual void grant_ended(const std::shared_ptr<GrantState>& grant) = 0;
   virtual void transfer_ended(const std::shared_ptr<TransferState>& transfer) = 0;
   virtual void offer_arrived(PeerId peer, wire::GrantOffer offer) = 0;
   virtual void offer_ended(PeerId peer, GrantId grant) = 0;
+  // False from offer_ended() on.
+  virtual bool offer_stands(PeerId peer, GrantId grant) = 0;
   // The peer's Path is usable, or will not come.
   virtual void path_ready(PeerId peer, const Status& status) = 0;
   // CLOCK_MONOTONIC at which the last heartbeat that this peer echoed was sent; 0: none was.

@@ -40,10 +40,9 @@ wire::GrantOffer offer_of(const GrantState& grant, int64_t now_ns) {
 void Engine::open_grant(const std::shared_ptr<GrantState>& grant, int64_t now_ns) {
   Link* link = find_link(grant->peer);
   if (link == nullptr || !link->up || (link->had_path && link->channel == nullptr)) {
-    grant->begin_cancel(Status(StatusCode::kPeerLost, grant->describe() + ": the peer is gone"),
-                        now_ns);
-    grant->life.finish(grant->life.status(), now_ns);
-    grant->give_back();
+    Status why(StatusCode::kPeerLost, grant->describe() + ": the peer is gone");
+    grant->begin_cancel(why, now_ns);
+    grant->life.finish(std::move(why), now_ns);
     output_->grant_ended(grant);
     return;
   }
@@ -182,7 +181,6 @@ void Engine::finish_grant(Link& link, const std::shared_ptr<GrantState>& grant, 
   grants_.erase(grant->id.value);
   const std::shared_ptr<GrantState> held = grant;  // `grant` may name the element that goes
   link.grants.erase(std::find(link.grants.begin(), link.grants.end(), held));
-  held->give_back();
   output_->grant_ended(held);
 }
 

@@ -37,19 +37,19 @@ const baton_region_key& remote_of(const TransferState& transfer, uint32_t sectio
 
 void Engine::open_transfer(const std::shared_ptr<TransferState>& transfer, int64_t now_ns) {
   Link* link = find_link(transfer->peer);
+  Status why;
   if (link == nullptr || !link->up || (link->had_path && link->channel == nullptr)) {
-    transfer->life.begin_cancel(
-        Status(StatusCode::kPeerLost, transfer->describe() + ": the peer is gone"));
-    transfer->life.finish(transfer->life.status(), now_ns);
-    output_->transfer_ended(transfer);
-    return;
+    why = Status(StatusCode::kPeerLost, transfer->describe() + ": the peer is gone");
+  } else if (!output_->offer_stands(transfer->peer, transfer->grant)) {
+    // It ended between the caller's check and now, and the receiver was answered: not one byte may
+    // follow.
+    why = Status(StatusCode::kCancelled, transfer->describe() + ": the Grant has ended");
   }
-  // The receiver may have cancelled, and been answered, between the caller's check and now.
-  for (const auto& range_cancel : link->quiesce_owed) {
-    if (range_cancel == transfer->grant) {
-      transfer->life.begin_cancel(
-          Status(StatusCode::kCancelled, transfer->describe() + ": the Grant was cancelled"));
-    }
+  if (!why.is_ok()) {
+    transfer->life.begin_cancel(why);
+    transfer->life.finish(std::move(why), now_ns);
+    finish_transfer(transfer, now_ns);
+    return;
   }
   link->transfers.push_back(transfer);
 }
@@ -336,7 +336,6 @@ void Engine::answer_range_cancels(Link& link) {
 void Engine::finish_transfer(const std::shared_ptr<TransferState>& transfer, int64_t) {
   BATON_ASSERT(transfer->life.is_terminal() && transfer->ops_out == 0,
                "a Transfer ends with nothing in flight");
-  transfer->uses.clear();
   output_->transfer_ended(transfer);
 }
 

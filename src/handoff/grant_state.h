@@ -46,7 +46,8 @@ class GrantState {
   bool begin_cancel(Status why, int64_t now_ns);
   // Data thread: layer `ordinal` has all its units.
   void layer_arrived(uint32_t ordinal, int64_t now_ns);
-  // Data thread, once, after the terminal state: slots and sections are free again.
+  // Once, after the terminal state, when no other thread finds this state any more: slots and
+  // sections are free again.
   void give_back();
   GrantRecord record() const;
   std::string describe() const;  // "grant 12 (tag \"req-1\", peer 3)"

@@ -83,7 +83,7 @@ class TransferState : public transfer::PostOwner {
   base::Clock* clock = nullptr;
   std::vector<LocalSection> local;
   std::vector<RemoteSection> remote;
-  std::vector<section::SectionUse> uses;
+  std::vector<section::SectionUse> uses;  // dropped after the end, as GrantState::give_back()
   // pushed
   std::unique_ptr<kv::Plan> plan;
   TokenRange tokens;
