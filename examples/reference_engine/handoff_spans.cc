@@ -25,9 +25,9 @@ std::vector<ComputeSpan> compute_spans(const HandoffTimes& handoff) {
 }
 
 int64_t last_computed_ns(const HandoffTimes& handoff) {
-  int64_t last_ns = handoff.prefill_end_ns;
+  int64_t last_ns = 0;
   for (const LayerTimes& layer : handoff.layers) last_ns = std::max(last_ns, layer.computed_ns);
-  return last_ns;
+  return last_ns != 0 ? last_ns : handoff.prefill_end_ns;
 }
 
 int64_t last_placed_ns(const HandoffTimes& handoff) {
@@ -37,9 +37,10 @@ int64_t last_placed_ns(const HandoffTimes& handoff) {
 }
 
 int64_t last_moment_ns(const HandoffTimes& handoff) {
-  int64_t last_ns = std::max(last_computed_ns(handoff), handoff.first_token_ns);
+  int64_t last_ns = std::max(handoff.prefill_end_ns, handoff.first_token_ns);
   for (const LayerTimes& layer : handoff.layers) {
-    last_ns = std::max({last_ns, layer.posted_ns, layer.placed_ns, layer.seen_ns});
+    last_ns =
+        std::max({last_ns, layer.computed_ns, layer.posted_ns, layer.placed_ns, layer.seen_ns});
   }
   return last_ns;
 }

@@ -21,7 +21,7 @@ struct ComputeSpan {
 // happen have no span.
 std::vector<ComputeSpan> compute_spans(const HandoffTimes& handoff);
 
-// The latest moment of each kind; 0 when there is none.
+// The latest moment of each kind; 0 when there is none. Without layers, prefill's end.
 int64_t last_computed_ns(const HandoffTimes& handoff);
 int64_t last_placed_ns(const HandoffTimes& handoff);
 // First token, or what came last when there was none. 0: nothing happened.

@@ -60,6 +60,11 @@ std::string clean_text(std::string_view text) {
       clean += character;
     }
   }
+  // U+FFFE and U+FFFF are well-formed, and no characters.
+  constexpr std::string_view kLast = "\xef\xbf";
+  for (size_t at = clean.find(kLast); at != std::string::npos; at = clean.find(kLast, at + 3)) {
+    clean[at + 2] = '\xbd';
+  }
   return clean;
 }
 

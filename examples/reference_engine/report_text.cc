@@ -2,9 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <iterator>
 #include <string_view>
+#include <utility>
+#include <vector>
 
+#include "examples/reference_engine/handoff_spans.h"
 #include "examples/reference_engine/report_format.h"
 
 namespace baton_engine {
@@ -86,32 +90,69 @@ void add_setting(Lines& lines, const RunReport& report) {
                                     report.num_threads, report.num_threads == 1 ? "" : "s"));
 }
 
-void add_times(Lines& lines, const RunReport& report) {
-  lines.add("tail",
-            duration(report.tail_ns) + "  from the last layer computed to the last layer placed");
-  lines.add("same, push-after",
+void add_transfer(Lines& lines, const RunReport& report) {
+  if (!report.clock_is_shared) {
+    lines.add("tail", "unknown: prefill runs under another kernel, whose clock is another");
+    return;
+  }
+  lines.add("tail", duration(report.tail_ns) + "  from last layer computed to last layer placed");
+  lines.add("same of push-after",
             duration(report.push_after_transfer_ns) + "  with every layer sent after prefill");
   lines.add("hidden share",
             format_share(report.hidden_share) + "  of that transfer ran behind prefill's compute");
-  lines.add_line("");
+}
+
+int64_t after_prefill(const HandoffTimes& handoff) {
+  if (handoff.first_token_ns == 0) return 0;
+  return handoff.first_token_ns - last_computed_ns(handoff);
+}
+
+void add_times(Lines& lines, const RunReport& report) {
+  const int64_t alone_ns = report.ttft_monolithic_ns;
+  const int64_t handed_ns = report.ttft_disaggregated_ns;
+  const int64_t after_ns = report.ttft_push_after_ns;
   lines.add_line("Time to first token:");
-  lines.add("  monolithic", duration(report.ttft_monolithic_ns));
-  lines.add("  disaggregated",
-            fmt::format("{}  {} to monolithic", duration(report.ttft_disaggregated_ns),
-                        difference(report.ttft_disaggregated_ns, report.ttft_monolithic_ns)));
-  lines.add("  push-after",
-            fmt::format("{}  {} to monolithic", duration(report.ttft_push_after_ns),
-                        difference(report.ttft_push_after_ns, report.ttft_monolithic_ns)));
-  if (report.hand_off != "push-after") {
+  lines.add("  monolithic", duration(alone_ns));
+  lines.add("  disaggregated", fmt::format("{}  {} against monolithic", duration(handed_ns),
+                                           difference(handed_ns, alone_ns)));
+  lines.add("  push-after", fmt::format("{}  {} against monolithic", duration(after_ns),
+                                        difference(after_ns, alone_ns)));
+  if (report.hand_off != "push-after" && report.clock_is_shared) {
+    // Of the time to first token, the part that is not prefill's compute, which varies more.
+    const int64_t push_rest_ns = after_prefill(report.handoff);
+    const int64_t after_rest_ns = after_prefill(report.push_after);
     lines.add("push-after costs",
-              difference(report.ttft_push_after_ns, report.ttft_disaggregated_ns) +
-                  "  of time to first token");
+              fmt::format("{}  from the end of prefill to the first token: {}, with {} {}",
+                          difference(after_rest_ns, push_rest_ns), duration(after_rest_ns),
+                          clean_text(report.hand_off), duration(push_rest_ns)));
   }
-  lines.add("prefill slows down by",
-            fmt::format("{}  monolithic {}, disaggregated {}",
+  lines.add("prefill slow-down",
+            fmt::format("{}  {} alone, {} while it hands off",
                         difference(report.prefill_disaggregated_ns, report.prefill_monolithic_ns),
                         duration(report.prefill_monolithic_ns),
                         duration(report.prefill_disaggregated_ns)));
+}
+
+// "-": not measured.
+std::string measured(int64_t nanoseconds) {
+  return nanoseconds == 0 ? "-" : format_ms(to_ms(nanoseconds));
+}
+
+void add_rounds(Lines& lines, const RunReport& report) {
+  if (report.rounds.size() < 2) return;
+  lines.add_line("Rounds before it, milliseconds:");
+  constexpr std::string_view kRow = "{:>5}{:>15}{:>14}{:>10}{:>12}{:>12}{:>11}{:>17}";
+  lines.add_line(fmt::format(kRow, "round", "prefill alone", "with push", "tail", "push-after",
+                             "one layer", "TTFT push", "TTFT push-after"));
+  for (size_t index = 0; index < report.rounds.size(); ++index) {
+    const RunRound& round = report.rounds[index];
+    lines.add_line(fmt::format(kRow, index + 1, measured(round.prefill_alone_ns),
+                               measured(round.prefill_push_ns), measured(round.tail_ns),
+                               measured(round.push_after_transfer_ns),
+                               measured(round.layer_alone_ns), measured(round.ttft_push_ns),
+                               measured(round.ttft_push_after_ns)));
+  }
+  lines.add_line("");
 }
 
 // Where the two ways to the tokens part, counted from 1; they differ.
@@ -149,7 +190,10 @@ std::string report_text(const RunReport& report) {
   lines.add_line("");
   add_generated(lines, "Monolithic", report.monolithic);
   add_generated(lines, "Disaggregated", report.disaggregated);
-  add_layers(lines, report.handoff);
+  add_layers(lines, on_one_clock(report.handoff, report.clock_is_shared));
+  lines.add_line("");
+  add_rounds(lines, report);
+  add_transfer(lines, report);
   lines.add_line("");
   add_times(lines, report);
   lines.add_line("");

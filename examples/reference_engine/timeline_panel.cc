@@ -17,7 +17,8 @@ namespace {
 
 constexpr double kLaneGap = 4;
 constexpr double kRowsTop = 2 * (kLaneHeight + kLaneGap) + 4;
-constexpr double kTailHeight = 26;  // room under the rows for the bracket of the tail
+constexpr double kBracketHeight = 22;
+constexpr double kTailHeight = 2 * kBracketHeight + 4;  // room under the rows for two
 
 class PanelDrawing {
  public:
@@ -68,7 +69,8 @@ class PanelDrawing {
   void draw_compute();
   void draw_layer(size_t row);
   void draw_prefill_end();
-  void draw_bracket(double from, double to);
+  // Under the rows, from prefill's end to `to_ns`, with its length.
+  void draw_bracket(int line, int64_t to_ns, const std::string& name, std::string_view fill);
   void draw_tooltips();
   void draw_finished_rows();
 
@@ -231,30 +233,30 @@ void PanelDrawing::draw_layer(size_t row) {
 }
 
 void PanelDrawing::draw_prefill_end() {
-  const int64_t end_ns = last_computed_ns(handoff_);
-  const auto x = mark(end_ns);
+  const auto x = mark(last_computed_ns(handoff_));
   if (!x) return;
   svg_.line({*x, panel_.y - 2}, {*x, bottom() + kTailHeight}, colour::kInk, 1.2, "4 3");
-  const std::optional<double> placed = ms(last_placed_ns(handoff_));
-  if (panel_.magnified && placed && *placed >= *ms(end_ns)) {
-    draw_bracket(*x, axis_.at(std::min(*placed, axis_.end_ms)));
-  }
+  if (!panel_.magnified) return;
+  draw_bracket(0, last_placed_ns(handoff_), panel_.transfer_name, colour::kPlaced);
+  draw_bracket(1, handoff_.first_token_ns, "first token after", colour::kToken);
 }
 
-void PanelDrawing::draw_bracket(double from, double to) {
-  const double y = bottom() + 12;
+void PanelDrawing::draw_bracket(int line, int64_t to_ns, const std::string& name,
+                                std::string_view fill) {
+  const int64_t from_ns = last_computed_ns(handoff_);
+  if (to_ns < from_ns) return;
+  const double from = axis_.at(*ms(from_ns));
+  const double to = axis_.at(std::min(*ms(to_ns), axis_.end_ms));
+  const double y = bottom() + 13 + line * kBracketHeight;
   const double end = std::max(to, from + 2);
-  svg_.rect({from, y - 2, end - from, 4}, colour::kPlaced);
-  for (const double x : {from, end}) svg_.line({x, y - 6}, {x, y + 6}, colour::kPlaced, 1.6);
-  const int64_t length_ns = last_placed_ns(handoff_) - last_computed_ns(handoff_);
-  const std::string label = fmt::format("{} {} ms", panel_.transfer_name,
-                                        format_ms(static_cast<double>(length_ns) * 1e-6));
+  svg_.rect({from, y - 2, end - from, 4}, fill);
+  for (const double x : {from, end}) svg_.line({x, y - 6}, {x, y + 6}, fill, 1.6);
+  const std::string label =
+      fmt::format("{} {} ms", name, format_ms(static_cast<double>(to_ns - from_ns) * 1e-6));
   const bool right = end + 8 + text_width(label, 14) < axis_.x + axis_.width;
-  svg_.text({right ? end + 8 : from - 8, y + 5}, label,
-            {.size = 14,
-             .fill = colour::kPlaced,
-             .anchor = right ? Anchor::kStart : Anchor::kEnd,
-             .bold = true});
+  svg_.text(
+      {right ? end + 8 : from - 8, y + 5}, label,
+      {.size = 14, .fill = fill, .anchor = right ? Anchor::kStart : Anchor::kEnd, .bold = true});
 }
 
 void PanelDrawing::draw_tooltips() {

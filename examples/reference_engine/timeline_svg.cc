@@ -233,11 +233,13 @@ std::string timeline_svg(const RunReport& report) {
     draw_legend(body, y + 8);
     y += kLegendHeight;
   }
+  const std::string tail = report.clock_is_shared
+                               ? fmt::format("Tail {}, hidden share {}. ", duration(report.tail_ns),
+                                             format_share(report.hidden_share))
+                               : "";
   return body.finish(
       kWidth, y, "Hand-off of one request from prefill to decode",
-      fmt::format("Tail {} ms, hidden share {}, time to first token {} ms.",
-                  format_ms(to_ms(report.tail_ns)), format_share(report.hidden_share),
-                  format_ms(to_ms(report.ttft_disaggregated_ns))));
+      fmt::format("{}Time to first token {}.", tail, duration(report.ttft_disaggregated_ns)));
 }
 
 }  // namespace baton_engine
