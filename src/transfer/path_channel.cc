@@ -198,10 +198,8 @@ void PathChannel::drop(const PostOwner* owner) {
   // Posts of a batch whose first part is with the plug-in must be followed by its immediate. Posts
   // are accepted in order, so only the batch at the head can be such a one.
   const bool closes_open = batch_open_ && batch_owner_ == owner && batch_accepted_ > 0;
-  uint64_t kept_batch = 0;
-  for (uint32_t i = head_; i != tail_ && kept_batch == 0; ++i) {
-    if (at(i).owner == owner) kept_batch = at(i).batch;
-  }
+  const bool is_at_head = head_ != tail_ && at(head_).owner == owner;
+  const uint64_t kept_batch = is_at_head ? at(head_).batch : 0;
   uint32_t kept = head_;
   bool closed = false;
   for (uint32_t i = head_; i != tail_; ++i) {

@@ -46,7 +46,9 @@ struct Tally {
 
 class Request {
  public:
-  Request(uint32_t index, const Scenario& scenario, Party granter, Party mover, Tally* tally);
+  // `driven_ns`: time as the driver counts it, without the pauses of a busy machine (simulation.h).
+  Request(uint32_t index, const Scenario& scenario, Party granter, Party mover,
+          const int64_t* driven_ns, Tally* tally);
   Request(const Request&) = delete;
   Request& operator=(const Request&) = delete;
 
@@ -80,7 +82,7 @@ class Request {
   // Nobody's handle is left.
   void drop_handles();
   // Empty, or why it takes too long.
-  std::string check_in_time(int64_t now_ns) const;
+  std::string check_in_time() const;
 
  private:
   // A contiguous part of what moves.
@@ -120,6 +122,7 @@ class Request {
   void seal();
   void apply_ending(uint32_t step);
   bool waits_for_transfer() const;
+  void expect_end_from_now();
   void drop_handle();
   bool can_move() const;
   void release_memory();
@@ -131,6 +134,7 @@ class Request {
   const RequestScript& script_;
   const Party granter_;
   const Party mover_;
+  const int64_t* const driven_ns_;
   Tally* const tally_;
   baton::base::Random random_;
 
@@ -156,8 +160,8 @@ class Request {
   baton::GrantRecord grant_record_;
   bool has_grant_record_ = false;
   uint32_t opened_step_ = 0;
-  int64_t deadline_ns_ = 0;
-  int64_t cancel_ns_ = 0;
+  // In driven time: when it is to end, for the reasons known so far.
+  int64_t due_ns_ = 0;
 
   // the mover's side
   bool is_offered_ = false;

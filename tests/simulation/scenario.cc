@@ -203,10 +203,10 @@ void make_handoff(Random& random, const Scenario& scenario, uint32_t max_tokens,
 
 void make_raw(Random& random, RequestScript& script) {
   uint32_t at = pick(random, 0, 100);
-  while (at + 1 < kRawSlotBytes && script.parts.size() < 12) {
+  while (at + 1 < kRawSlotBytes && script.parts.size() < 16) {
     RawPart part;
     part.offset = at;
-    part.length = pick_skewed(random, 1, std::min(900u, kRawSlotBytes - at));
+    part.length = pick_skewed(random, 1, std::min(4000u, kRawSlotBytes - at));
     at += part.length + (random.chance(1, 3) ? 0 : pick(random, 1, 60));
     script.parts.push_back(part);
   }
@@ -218,7 +218,7 @@ RequestScript make_request(Random& random, const Scenario& scenario, uint32_t ma
   script.granter = link.dialer;
   script.mover = link.listener;
   if (random.chance(1, 2)) std::swap(script.granter, script.mover);
-  if (random.chance(1, 4)) script.kind = random.chance(1, 2) ? Kind::kWrite : Kind::kRead;
+  if (random.chance(1, 3)) script.kind = random.chance(1, 2) ? Kind::kWrite : Kind::kRead;
   script.start_step = pick_skewed(random, 0, 400);
   script.pace = pick_skewed(random, 1, 20);
   script.is_answered = !random.chance(1, 12);

@@ -31,7 +31,7 @@ struct ContextScript {
 
 // Plain bytes move in slots of the raw sections, a gap before and after each.
 inline constexpr uint32_t kRawSlots = 6;
-inline constexpr uint32_t kRawSlotBytes = 3000;
+inline constexpr uint32_t kRawSlotBytes = 16000;
 inline constexpr uint32_t kRawGapBytes = 40;
 
 struct LinkScript {

@@ -22,6 +22,8 @@ constexpr int64_t kMsNs = 1'000'000;
 // A pause that makes the core fence a Path: 500 ms without an answer, with room for what the step
 // itself takes.
 constexpr int64_t kPauseNs = 250 * kMsNs;
+// What a step adds to driven time at most.
+constexpr int64_t kStepNs = 10 * kMsNs;
 
 int64_t now_ns() { return baton::base::monotonic_now_ns(); }
 
@@ -140,8 +142,8 @@ void Simulation::run() {
       return Party{&*one.context, one.memory.get(), &one.is_closed};
     };
     Running running;
-    running.request =
-        std::make_unique<Request>(i, scenario_, party(script.granter), party(script.mover), tally_);
+    running.request = std::make_unique<Request>(i, scenario_, party(script.granter),
+                                                party(script.mover), &driven_ns_, tally_);
     for (uint32_t link = 0; link < links_.size(); ++link) {
       const LinkScript& ends = links_[link].script;
       if ((ends.dialer == script.granter && ends.listener == script.mover) ||
@@ -168,6 +170,7 @@ bool Simulation::step() {
   if (begin_ns - last_step_ns_ > kPauseNs) {
     for (uint32_t i = 0; i < links_.size(); ++i) disturb(i);
   }
+  driven_ns_ += std::min(begin_ns - last_step_ns_, kStepNs);
   last_step_ns_ = begin_ns;
   const uint32_t done = drive();
   start_requests();
@@ -371,9 +374,8 @@ void Simulation::idle() {
 
 void Simulation::check_in_time() {
   if (step_ % 64 != 0) return;
-  const int64_t now = now_ns();
   for (const Running& running : requests_) {
-    const std::string late = running.request->check_in_time(now);
+    const std::string late = running.request->check_in_time();
     if (!late.empty()) {
       ADD_FAILURE() << running.request->describe() << ": " << late;
       return;

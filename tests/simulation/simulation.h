@@ -10,6 +10,9 @@
 // seed is replayed to meet the same scenario, and a rare interleaving may need some tries
 // (--repeat).
 //
+// Limits of time are in driven time, of which a step counts at most 10 ms: a machine that was busy
+// with something else looks short, not long.
+//
 // A failure is reported by GoogleTest with the seed and the command that replays it.
 #pragma once
 
@@ -94,6 +97,7 @@ class Simulation {
   std::vector<bool> applied_;  // disturbances
   uint32_t step_ = 0;
   int64_t last_step_ns_ = 0;
+  int64_t driven_ns_ = 0;
   bool is_ending_ = false;
 };
 
