@@ -34,17 +34,28 @@ KvShape small_shape() {
   return shape;
 }
 
+uint64_t head_offset(KvShape shape, KvOrder order, uint32_t token, uint32_t head) {
+  shape.order = order;
+  return shape.head_offset_bytes(token, head);
+}
+
 TEST(KvPoolTest, OffsetsFollowTheStatedLayout) {
   KvShape shape = small_shape();
   EXPECT_EQ(shape.block_bytes(), 2U * 3 * 4 * 2);
   EXPECT_EQ(shape.region_bytes(), shape.block_bytes() * 5);
   EXPECT_EQ(shape.pool_bytes(), shape.region_bytes() * 4);
   EXPECT_EQ(shape.region_offset_bytes(1, KvTensor::kValue), shape.region_bytes() * 3);
-  EXPECT_EQ(shape.head_offset_bytes(1, 2), (1U * 3 + 2) * 8);
-  shape.order = KvOrder::kHnd;
-  EXPECT_EQ(shape.head_offset_bytes(1, 2), (2U * 2 + 1) * 8);
-  shape.type = KvType::kFloat32;
-  EXPECT_EQ(shape.head_offset_bytes(1, 2), (2U * 2 + 1) * 16);
+  for (const KvType type : {KvType::kBFloat16, KvType::kFloat32}) {
+    shape.type = type;
+    for (uint32_t token = 0; token < 2; ++token) {
+      for (uint32_t head = 0; head < 3; ++head) {
+        EXPECT_EQ(head_offset(shape, KvOrder::kNhd, token, head),
+                  (token * 3 + head) * 4 * shape.element_bytes());
+        EXPECT_EQ(head_offset(shape, KvOrder::kHnd, token, head),
+                  (head * 2 + token) * 4 * shape.element_bytes());
+      }
+    }
+  }
 }
 
 // Every value stored lands where the layout says, and nowhere else.

@@ -105,6 +105,28 @@ TEST(PreTokenizerTest, CutsAsStated) {
   EXPECT_THAT(split->split(""), ElementsAre());
 }
 
+// White space is Unicode's White_Space, as in the model's own tokenizer: neither less nor more.
+TEST(PreTokenizerTest, KnowsWhiteSpaceFromSigns) {
+  const auto split = baton_engine::PreTokenizer::create();
+  ASSERT_TRUE(split.is_ok()) << split.status().message();
+  const std::vector<std::string> spaces = {
+      "\t",           "\n",           "\v",           "\f",           "\r",
+      "\xC2\x85",     "\xC2\xA0",     "\xE1\x9A\x80", "\xE2\x80\x80", "\xE2\x80\x81",
+      "\xE2\x80\x82", "\xE2\x80\x83", "\xE2\x80\x84", "\xE2\x80\x85", "\xE2\x80\x86",
+      "\xE2\x80\x87", "\xE2\x80\x88", "\xE2\x80\x89", "\xE2\x80\x8A", "\xE2\x80\xA8",
+      "\xE2\x80\xA9", "\xE2\x80\xAF", "\xE2\x81\x9F", "\xE3\x80\x80"};
+  for (const std::string& space : spaces) {
+    const std::string text = "!" + space + "!";
+    EXPECT_THAT(split->split(text), ElementsAre("!", space, "!"));
+  }
+  // Controls, U+180E, U+200B, U+2060 and U+FEFF.
+  for (const std::string sign :
+       {"\x1C", "\x1F", "\x08", "\xE1\xA0\x8E", "\xE2\x80\x8B", "\xE2\x81\xA0", "\xEF\xBB\xBF"}) {
+    const std::string text = "!" + sign + "!";
+    EXPECT_THAT(split->split(text), ElementsAre(text));
+  }
+}
+
 // Runs far longer than a match's limits on depth and heap would allow, were they spent per
 // character.
 TEST(PreTokenizerTest, LongRunsStayWhole) {
