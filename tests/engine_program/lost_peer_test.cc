@@ -19,15 +19,15 @@ using testing::HasSubstr;
 class LostPeer : public testing::Test {
  protected:
   LostPeer()
-      : prefill_(kEngine, {"prefill", "--model", "tiny:7", "--chunk-tokens", "8", "--quiet"}) {
-    const auto address = prefill_.read_line();
+      : prefill(kEngine, {"prefill", "--model", "tiny:7", "--chunk-tokens", "8", "--quiet"}) {
+    const auto address = prefill.read_line();
     EXPECT_TRUE(address.has_value());
-    address_ = address.value_or("");
+    server_address = address.value_or("");
   }
   ChildProcess start_decode(const std::vector<std::string>& more) {
-    std::vector<std::string> arguments = {"decode", "--model",  "tiny:7", "--chunk-tokens",
-                                          "8",      "--prompt", kPrompt,  "--connect",
-                                          address_, "--rounds", "1000"};
+    std::vector<std::string> arguments = {
+        "decode", "--model",   "tiny:7",       "--chunk-tokens", "8",   "--prompt",
+        kPrompt,  "--connect", server_address, "--rounds",       "1000"};
     arguments.insert(arguments.end(), more.begin(), more.end());
     return start_command(kEngine, arguments);
   }
@@ -41,14 +41,14 @@ class LostPeer : public testing::Test {
     }
   }
 
-  ChildProcess prefill_;
-  std::string address_;
+  ChildProcess prefill;
+  std::string server_address;
 };
 
 TEST_F(LostPeer, PrefillIsKilled) {
   ChildProcess decode = start_decode({});
   wait_for_hand_offs(decode);
-  prefill_.kill();
+  prefill.kill();
   const auto finished = finish_command(decode);
   EXPECT_EQ(finished.code, 3) << finished.text;
   EXPECT_THAT(finished.text, HasSubstr("PEER_LOST"));
@@ -57,11 +57,11 @@ TEST_F(LostPeer, PrefillIsKilled) {
 TEST_F(LostPeer, PrefillStops) {
   ChildProcess decode = start_decode({"--deadline-ms", "1000"});
   wait_for_hand_offs(decode);
-  prefill_.stop();
+  prefill.stop();
   const auto finished = finish_command(decode);
   EXPECT_EQ(finished.code, 3) << finished.text;
   EXPECT_THAT(finished.text, HasSubstr("DEADLINE_EXCEEDED"));
-  prefill_.resume();
+  prefill.resume();
 }
 
 TEST_F(LostPeer, DecodeIsKilledAndAnotherIsServed) {
@@ -70,9 +70,9 @@ TEST_F(LostPeer, DecodeIsKilledAndAnotherIsServed) {
     wait_for_hand_offs(decode);
     decode.kill();
   }
-  const auto finished =
-      baton_test::run_command(kEngine, {"decode", "--model", "tiny:7", "--chunk-tokens", "8",
-                                        "--prompt", kPrompt, "--connect", address_, "--quiet"});
+  const auto finished = baton_test::run_command(
+      kEngine, {"decode", "--model", "tiny:7", "--chunk-tokens", "8", "--prompt", kPrompt,
+                "--connect", server_address, "--quiet"});
   EXPECT_EQ(finished.code, 0) << finished.text;
 }
 
@@ -81,8 +81,8 @@ TEST_F(LostPeer, InterruptedByTheUser) {
   wait_for_hand_offs(decode);
   decode.send_signal(SIGINT);
   EXPECT_EQ(finish_command(decode).code, 130);
-  prefill_.send_signal(SIGTERM);
-  EXPECT_EQ(prefill_.wait_exit(), (ChildProcess::Exit{false, 130}));
+  prefill.send_signal(SIGTERM);
+  EXPECT_EQ(prefill.wait_exit(), (ChildProcess::Exit{false, 130}));
 }
 
 TEST(Deadline, TooShort) {
