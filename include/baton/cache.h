@@ -20,8 +20,9 @@ class ContextImpl;
 }
 
 struct CacheOptions {
-  std::string name;  // how peers find it; unique in the Context
-  Layout layout;     // its places name open sections of the same Context
+  std::string
+      name;       // how peers find it; unique in the Context, <= 255 bytes, no control characters
+  Layout layout;  // its places name open sections of the same Context
 };
 
 // RAII; made by Context::publish_cache.

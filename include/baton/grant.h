@@ -54,8 +54,8 @@ struct GrantRequest {
   // One list per layer group of the layout: block_lists[g][i] holds the tokens of the i-th block
   // that [begin, end) touches.
   std::vector<std::vector<uint32_t>> block_lists;
-  uint32_t deadline_ms = 0;  // 0: ContextOptions::default_deadline_ms
-  uint32_t lease_ms = 0;     // 0: ContextOptions::default_lease_ms
+  uint32_t deadline_ms = 0;  // 0: ContextOptions::default_deadline_ms; at most a day
+  uint32_t lease_ms = 0;     // 0: ContextOptions::default_lease_ms; at most a day
 };
 
 // A peer may read or write these bytes directly, until the Grant is cancelled or its deadline

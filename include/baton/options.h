@@ -55,7 +55,7 @@ struct ContextOptions {
   std::vector<std::string>
       plugin_files;  // plug-in libraries to load (dlopen), before rails are opened
 
-  // ---- time (all > 0)
+  // ---- time (all > 0; deadlines and leases at most a day)
   uint32_t heartbeat_interval_ms = 1000;
   uint32_t peer_dead_after_ms =
       5000;  // silence; >= 2 heartbeats. Longer where processes are often paused

@@ -43,7 +43,8 @@ struct MemoryLocation {
 };
 
 struct SectionOptions {
-  std::string name;  // for logs and peers; unique in the Context unless empty
+  std::string name;  // for logs and peers; unique in the Context unless empty; <= 255 bytes, no
+                     // control characters
   MemoryKind kind = MemoryKind::kDram;
   MemoryLocation location;
   void* address = nullptr;

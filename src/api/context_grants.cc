@@ -12,7 +12,15 @@ namespace {
 
 constexpr int64_t kMsNs = 1'000'000;
 
-Status check_times(const ContextOptions& options, uint32_t lease_ms) {
+Status check_times(const ContextOptions& options, uint32_t deadline_ms, uint32_t lease_ms) {
+  constexpr uint32_t kMaxMs = wire::kMaxLeaseMs;
+  if (deadline_ms > kMaxMs || lease_ms > kMaxMs) {
+    const bool is_deadline = deadline_ms > kMaxMs;
+    return Status(StatusCode::kInvalidArgument,
+                  std::string(is_deadline ? "deadline_ms" : "lease_ms") + " is " +
+                      std::to_string(is_deadline ? deadline_ms : lease_ms) + ": at most " +
+                      std::to_string(kMaxMs) + ", a day");
+  }
   if (lease_ms / 2 <= options.heartbeat_interval_ms) {
     return Status(StatusCode::kInvalidArgument, "lease_ms is " + std::to_string(lease_ms) +
                                                     ": must be more than two heartbeats of " +
@@ -42,16 +50,15 @@ Result<std::shared_ptr<handoff::GrantState>> ContextImpl::new_grant(PeerId peer,
                   "the tag has " + std::to_string(tag.size()) + " bytes: at most 4096");
   }
   const uint32_t lease = lease_ms == 0 ? options_.default_lease_ms : lease_ms;
-  Status times = check_times(options_, lease);
+  const uint32_t deadline = deadline_ms == 0 ? options_.default_deadline_ms : deadline_ms;
+  Status times = check_times(options_, deadline, lease);
   if (!times.is_ok()) return times;
   auto grant = std::make_shared<handoff::GrantState>();
   grant->peer = peer;
   grant->tag = tag;
   grant->counters = counters_.get();
   grant->granted_ns = clock_.now_ns();
-  grant->deadline_ns =
-      grant->granted_ns +
-      int64_t{deadline_ms == 0 ? options_.default_deadline_ms : deadline_ms} * kMsNs;
+  grant->deadline_ns = grant->granted_ns + int64_t{deadline} * kMsNs;
   grant->lease_ns = int64_t{lease} * kMsNs;
   const std::lock_guard<std::mutex> lock(state_mutex_);
   Status room = check_room(live_grants_.size(), "Grants");
@@ -83,6 +90,13 @@ Status ContextImpl::fill_kv_grant(handoff::GrantState& grant, const GrantRequest
     return Status(StatusCode::kNotFound, "peer " + std::to_string(request.peer.value) + " (" +
                                              peer.info.name + ") publishes no cache \"" +
                                              request.source_cache + "\"");
+  }
+  size_t blocks = 0;
+  for (const auto& list : request.block_lists) blocks += list.size();
+  if (blocks > wire::kMaxBlocks) {
+    return Status(StatusCode::kOutOfRange, "the grant names " + std::to_string(blocks) +
+                                               " blocks: at most " +
+                                               std::to_string(wire::kMaxBlocks));
   }
   kv::PlanRequest plan_request;
   plan_request.source = &source->layout;

@@ -14,6 +14,7 @@
 #include "src/base/assert.h"
 #include "src/base/environment.h"
 #include "src/base/random.h"
+#include "src/wire/validate.h"
 
 namespace baton::api {
 
@@ -295,6 +296,10 @@ Result<KvCache> ContextImpl::publish_cache(CacheOptions options) {
                                                     std::to_string(options.name.size()) +
                                                     " bytes: 1 to 255 are allowed");
   }
+  if (!wire::is_printable(options.name)) {
+    return Status(StatusCode::kInvalidArgument, "the cache's name has control characters: \"" +
+                                                    wire::printable(options.name) + "\"");
+  }
   std::vector<SectionLength> lengths;
   for (const auto& section : sections_.list())
     lengths.push_back({section->id(), section->length_bytes()});
@@ -312,6 +317,11 @@ Result<KvCache> ContextImpl::publish_cache(CacheOptions options) {
                                                         "\" is taken by cache " +
                                                         std::to_string(id.value));
       }
+    }
+    if (caches_.size() >= wire::kMaxCaches) {
+      return Status(StatusCode::kExhausted, "cache \"" + options.name +
+                                                "\": " + std::to_string(caches_.size()) +
+                                                " caches are published, which is the most");
     }
     cache.id_ = CacheId(++last_cache_);
     caches_[cache.id_] = Cache{options.name, layout};

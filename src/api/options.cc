@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include "src/wire/validate.h"
+
 namespace baton {
 
 namespace {
@@ -16,6 +18,43 @@ Status wrong(std::string_view field, std::string_view value, std::string_view ru
 Status positive(std::string_view field, uint32_t value) {
   if (value > 0) return Status::ok();
   return wrong(field, "0", "must be at least 1");
+}
+
+Status check_rails(const std::vector<RailOptions>& rails) {
+  if (rails.empty()) return wrong("rails", "empty", "at least one rail");
+  if (rails.size() > wire::kMaxRails)
+    return wrong("rails", fmt::format("{} rails", rails.size()), "at most 256");
+  for (size_t i = 0; i < rails.size(); ++i) {
+    if (rails[i].plugin.empty())
+      return wrong(fmt::format("rails[{}].plugin", i), "empty", "the name of a plug-in");
+    const std::string& device = rails[i].device;
+    if (device.size() > wire::kMaxNameBytes || !wire::is_printable(device)) {
+      return wrong(fmt::format("rails[{}].device", i),
+                   fmt::format("\"{}\"", wire::printable(device)),
+                   "at most 255 bytes, without control characters");
+    }
+  }
+  return Status::ok();
+}
+
+Status check_times(const ContextOptions& options) {
+  BATON_RETURN_IF_ERROR(positive("heartbeat_interval_ms", options.heartbeat_interval_ms));
+  BATON_RETURN_IF_ERROR(positive("connect_timeout_ms", options.connect_timeout_ms));
+  BATON_RETURN_IF_ERROR(positive("default_deadline_ms", options.default_deadline_ms));
+  if (options.peer_dead_after_ms / 2 < options.heartbeat_interval_ms) {
+    return wrong("peer_dead_after_ms", std::to_string(options.peer_dead_after_ms),
+                 fmt::format("at least two heartbeats of {} ms", options.heartbeat_interval_ms));
+  }
+  if (options.default_lease_ms / 2 <= options.heartbeat_interval_ms) {
+    return wrong("default_lease_ms", std::to_string(options.default_lease_ms),
+                 fmt::format("more than two heartbeats of {} ms", options.heartbeat_interval_ms));
+  }
+  if (options.default_deadline_ms > wire::kMaxLeaseMs)
+    return wrong("default_deadline_ms", std::to_string(options.default_deadline_ms),
+                 "at most a day");
+  if (options.default_lease_ms > wire::kMaxLeaseMs)
+    return wrong("default_lease_ms", std::to_string(options.default_lease_ms), "at most a day");
+  return Status::ok();
 }
 
 }  // namespace
@@ -35,22 +74,8 @@ Status ContextOptions::validate() const {
   }
   if (bind_host.empty())
     return wrong("bind_host", "empty", "a host name or address, for instance 127.0.0.1 or ::1");
-  if (rails.empty()) return wrong("rails", "empty", "at least one rail");
-  for (size_t i = 0; i < rails.size(); ++i) {
-    if (rails[i].plugin.empty())
-      return wrong(fmt::format("rails[{}].plugin", i), "empty", "the name of a plug-in");
-  }
-  BATON_RETURN_IF_ERROR(positive("heartbeat_interval_ms", heartbeat_interval_ms));
-  BATON_RETURN_IF_ERROR(positive("connect_timeout_ms", connect_timeout_ms));
-  BATON_RETURN_IF_ERROR(positive("default_deadline_ms", default_deadline_ms));
-  if (peer_dead_after_ms / 2 < heartbeat_interval_ms) {
-    return wrong("peer_dead_after_ms", std::to_string(peer_dead_after_ms),
-                 fmt::format("at least two heartbeats of {} ms", heartbeat_interval_ms));
-  }
-  if (default_lease_ms / 2 <= heartbeat_interval_ms) {
-    return wrong("default_lease_ms", std::to_string(default_lease_ms),
-                 fmt::format("more than two heartbeats of {} ms", heartbeat_interval_ms));
-  }
+  BATON_RETURN_IF_ERROR(check_rails(rails));
+  BATON_RETURN_IF_ERROR(check_times(*this));
   if (unit_bytes < kMinUnitBytes || unit_bytes > kMaxUnitBytes) {
     return wrong("unit_bytes", std::to_string(unit_bytes), "4096 to 16777216");
   }

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "src/base/assert.h"
+#include "src/wire/validate.h"
 
 namespace baton::section {
 namespace {
@@ -26,6 +27,10 @@ Status SectionTable::validate(const SectionOptions& options) const {
     return Status(StatusCode::kInvalidArgument,
                   "section: name is " + std::to_string(options.name.size()) +
                       " bytes long, at most " + std::to_string(kMaxSectionNameBytes));
+  }
+  if (!wire::is_printable(options.name)) {
+    return Status(StatusCode::kInvalidArgument, "a section's name has control characters: \"" +
+                                                    wire::printable(options.name) + "\"");
   }
   // First: for another kind, a null address is not what is wrong.
   if (options.kind != MemoryKind::kDram) {

@@ -26,13 +26,14 @@
 #include "baton/section.h"
 #include "baton/status.h"
 #include "src/section/section_record.h"
+#include "src/wire/messages.h"
 
 namespace baton::section {
 
 // Sections of a Context at one time. Engines register one pool, or two tensors a layer: some
 // hundreds.
 inline constexpr uint32_t kMaxSections = 4096;
-inline constexpr uint32_t kMaxSectionNameBytes = 256;
+inline constexpr uint32_t kMaxSectionNameBytes = wire::kMaxNameBytes;
 
 // Bytes of a section that somebody asks for.
 struct SectionRange {
@@ -58,7 +59,8 @@ class SectionTable {
   SectionTable& operator=(const SectionTable&) = delete;
 
   // A record in preparation. kInvalidArgument: length 0, null address, address + length past 2^64,
-  // name taken or too long; kUnavailable: kind not supported by this version; kExhausted:
+  // name taken, too long or with
+  // control characters; kUnavailable: kind not supported by this version; kExhausted:
   // kMaxSections.
   Result<std::shared_ptr<SectionRecord>> add(const SectionOptions& options);
   // Forgets the section and frees its name. REQUIRES: known, withdrawn, no users.

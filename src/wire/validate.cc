@@ -254,6 +254,11 @@ Status validate(const Message& message) {
   return Status(status.code(), std::string(message_name(message)) + ": " + status.message());
 }
 
+bool is_printable(std::string_view text) {
+  return std::all_of(text.begin(), text.end(),
+                     [](char c) { return prints(static_cast<unsigned char>(c)); });
+}
+
 std::string printable(const std::string& text) {
   std::string out = text.substr(0, kMaxTextBytes);
   for (char& c : out) {

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "baton/status.h"
 #include "src/wire/messages.h"
@@ -14,6 +15,9 @@ namespace baton::wire {
 // kOutOfRange (a length, count or number past its limit) or kInvalidArgument (an unknown enum
 // value, an unprintable name, counts that do not agree); says where.
 Status validate(const Message& message);
+
+// No control characters: what names are made of.
+bool is_printable(std::string_view text);
 
 // `text` cut to kMaxTextBytes, with '?' for what does not print: for errors and reasons, which
 // are composed from anything.

@@ -53,6 +53,54 @@ TEST_F(BadInput, SectionOfLengthZero) {
                {"empty", "0"});
 }
 
+// What a peer could not be told is refused here, and not when it is told.
+TEST_F(BadInput, NamesThatDoNotPrint) {
+  baton::SectionOptions section;
+  section.name = "two\nlines";
+  section.address = source_.memory().data();
+  section.length_bytes = 1;
+  expect_error(pair_.prefill().register_section(section).status(), StatusCode::kInvalidArgument,
+               {"two?lines", "control"});
+  baton::CacheOptions cache;
+  cache.name = "bell\a";
+  expect_error(pair_.prefill().publish_cache(cache).status(), StatusCode::kInvalidArgument,
+               {"bell?", "control"});
+}
+
+TEST_F(BadInput, TimesLongerThanADay) {
+  auto bad = request();
+  bad.deadline_ms = 86'400'001;
+  expect_error(pair_.decode().grant(bad).status(), StatusCode::kInvalidArgument,
+               {"deadline_ms", "86400001", "86400000"});
+  bad.deadline_ms = 0;
+  bad.lease_ms = UINT32_MAX;
+  expect_error(pair_.decode().grant(bad).status(), StatusCode::kInvalidArgument,
+               {"lease_ms", "4294967295"});
+  baton::RangeGrantRequest ranges;
+  ranges.peer = pair_.prefill_peer();
+  ranges.ranges = {{target_.section(), 0, 1}};
+  ranges.deadline_ms = UINT32_MAX;
+  expect_error(pair_.decode().grant_ranges(ranges).status(), StatusCode::kInvalidArgument,
+               {"deadline_ms"});
+  EXPECT_EQ(pair_.decode().peers().size(), 1u) << "the peer is not to blame";
+}
+
+TEST_F(BadInput, MoreBlocksThanAGrantNames) {
+  auto bad = request();
+  bad.block_lists = {std::vector<uint32_t>((1u << 20) + 1)};
+  expect_error(pair_.decode().grant(bad).status(), StatusCode::kOutOfRange, {"1048577", "1048576"});
+}
+
+TEST_F(BadInput, TagsAndReasonsMayHoldAnything) {
+  auto odd = request();
+  odd.tag = std::string("nul\0 bell\a newline\n", 19) + std::string(4000, '\xff');
+  auto grant = require(pair_.decode().grant(odd), "grant");
+  EXPECT_EQ(require(pair_.prefill().wait_offer(odd.tag, 10000), "wait_offer").tag, odd.tag);
+  grant.cancel(std::string(5000, '\n'));
+  EXPECT_EQ(grant.wait(10000).code(), StatusCode::kCancelled);
+  EXPECT_EQ(pair_.decode().peers().size(), 1u) << "the connection is well";
+}
+
 TEST_F(BadInput, SectionPast64Bits) {
   baton::SectionOptions options;
   options.name = "huge";

@@ -43,6 +43,19 @@ class WrongOption : public testing::TestWithParam<size_t> {
            o.rails[1].plugin.clear();
          },
          {"empty", "plug-in"}},
+        {"rails", [](auto& o) { o.rails.resize(257); }, {"257", "at most 256"}},
+        {"rails[0].device",
+         [](auto& o) { o.rails[0].device = "eth0\n"; },
+         {"eth0?", "control characters"}},
+        {"rails[0].device",
+         [](auto& o) { o.rails[0].device.assign(256, 'x'); },
+         {"xxx", "at most 255"}},
+        {"default_deadline_ms",
+         [](auto& o) { o.default_deadline_ms = 86'400'001; },
+         {"86400001", "a day"}},
+        {"default_lease_ms",
+         [](auto& o) { o.default_lease_ms = 86'400'001; },
+         {"86400001", "a day"}},
         {"heartbeat_interval_ms",
          [](auto& o) { o.heartbeat_interval_ms = 0; },
          {"0", "at least 1"}},
@@ -109,9 +122,10 @@ TEST(ContextOptions, LimitsThemselvesAreValid) {
 // Halving, not doubling: nothing overflows.
 TEST(ContextOptions, HugeTimesAreValid) {
   ContextOptions options = good();
-  options.heartbeat_interval_ms = 1u << 30;
+  options.heartbeat_interval_ms = 43'199'999;
   options.peer_dead_after_ms = UINT32_MAX;
-  options.default_lease_ms = UINT32_MAX;
+  options.default_lease_ms = 86'400'000;
+  options.default_deadline_ms = 86'400'000;
   EXPECT_TRUE(options.validate().is_ok()) << options.validate().to_string();
   options.heartbeat_interval_ms = UINT32_MAX;
   EXPECT_EQ(options.validate().code(), StatusCode::kInvalidArgument);

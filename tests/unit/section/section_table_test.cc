@@ -71,8 +71,11 @@ TEST(SectionTable, RefusesWhatCannotBeASection) {
   EXPECT_EQ(
       refusal(options_for("taken")),
       Status(StatusCode::kInvalidArgument, "section \"taken\": the name is taken by section 1"));
-  EXPECT_EQ(refusal(options_for(std::string(257, 'n'))),
-            Status(StatusCode::kInvalidArgument, "section: name is 257 bytes long, at most 256"));
+  EXPECT_EQ(refusal(options_for(std::string(256, 'n'))),
+            Status(StatusCode::kInvalidArgument, "section: name is 256 bytes long, at most 255"));
+  EXPECT_EQ(
+      refusal(options_for("po\nol")),
+      Status(StatusCode::kInvalidArgument, "a section's name has control characters: \"po?ol\""));
   options = options_for("gpu");
   options.kind = MemoryKind::kHbm;
   EXPECT_EQ(refusal(options),
