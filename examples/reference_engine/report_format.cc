@@ -50,8 +50,10 @@ std::string format_share(double share) {
 
 std::string clean_text(std::string_view text) {
   Utf8Stream stream;
+  std::string well_formed = stream.push(text);
+  well_formed += stream.finish();
   std::string clean;
-  for (const char character : stream.push(text) + stream.finish()) {
+  for (const char character : well_formed) {
     const auto byte = static_cast<unsigned char>(character);
     const bool control = (byte < 0x20 && byte != '\n' && byte != '\t') || byte == 0x7f;
     if (control) {
