@@ -1,0 +1,343 @@
+#include "tests/unit/handoff/engine_pair.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "baton/plugin/builtin.h"
+
+namespace baton_test {
+
+using baton::GrantId;
+using baton::PathEpoch;
+using baton::PeerId;
+using baton::RailIndex;
+using baton::SectionId;
+using baton::Status;
+using baton::StatusCode;
+using baton::handoff::GrantState;
+using baton::handoff::TransferKind;
+using baton::handoff::TransferState;
+
+namespace {
+
+const std::vector<std::vector<uint32_t>> kSourceBlocks = {{0, 1, 2, 3}};
+const std::vector<std::vector<uint32_t>> kTargetBlocks = {{3, 2, 1, 0}};
+
+template <typename T>
+T must(baton::Result<T> result) {
+  if (!result.is_ok()) {
+    std::fprintf(stderr, "%s\n", result.status().to_string().c_str());
+    std::abort();
+  }
+  return std::move(result).value();
+}
+
+}  // namespace
+
+// ---- one side
+
+EngineSide::EngineSide(baton_loopback_fabric* fabric, baton::base::ManualClock* clock,
+                       size_t memory_bytes)
+    : clock_(clock),
+      logger_(baton::LogLevel::kOff),
+      memory_(memory_bytes),
+      waker_(must(baton::counter::Waker::create())),
+      counters_(must(baton::counter::CounterTable::create(64))) {
+  engine_ = std::make_unique<baton::handoff::Engine>(baton::handoff::Engine::Limits{64, 64}, this,
+                                                     counters_.get(), waker_, *clock_, logger_);
+  baton::RailOptions options;
+  options.plugin = "loopback";
+  options.in_process = fabric;
+  rail_ = must(baton::transport::Rail::open(RailIndex(0), baton_plugin_loopback(), options,
+                                            engine_.get(), *clock_, logger_));
+  engine_->set_rails({rail_.get()});
+}
+
+EngineSide::~EngineSide() {
+  while (!engine_->shut_down(clock_->now_ns())) {
+    rail_->plugin().progress(rail_->handle(), UINT64_MAX);
+  }
+  rail_.reset();
+}
+
+void EngineSide::turn() {
+  engine_->turn(clock_->now_ns());
+  rail_->plugin().progress(rail_->handle(), 1u << 20);
+  engine_->after_rails(clock_->now_ns());
+}
+
+void EngineSide::control(baton::handoff::Command&& command) {
+  ASSERT_TRUE(engine_->from_control(std::move(command)));
+  turn();
+}
+
+void EngineSide::receive(baton::wire::Message message) {
+  control(baton::handoff::PeerMessage{PeerId(kPeer),
+                                      std::make_unique<baton::wire::Message>(std::move(message))});
+}
+
+// As the control plane does it: what cannot be encoded does not leave.
+Status EngineSide::send(PeerId, const baton::wire::Message& message) {
+  const auto frame = baton::wire::encode(message);
+  if (!frame.is_ok()) return frame.status();
+  auto body = std::span<const uint8_t>(*frame).subspan(baton::wire::kFramePrefixBytes);
+  outbox.push_back(must(baton::wire::decode(body)));
+  return Status::ok();
+}
+
+void EngineSide::grant_ended(const std::shared_ptr<GrantState>& grant) {
+  EXPECT_TRUE(grant->life.is_terminal());
+  grant->give_back();
+  ended_grants.push_back(grant->id);
+}
+
+void EngineSide::transfer_ended(const std::shared_ptr<TransferState>& transfer) {
+  EXPECT_TRUE(transfer->life.is_terminal());
+  EXPECT_EQ(transfer->ops_out, 0u);
+  ended_transfers.push_back(transfer->id);
+}
+
+void EngineSide::offer_arrived(PeerId, baton::wire::GrantOffer offer) {
+  offers.insert(offer.grant);
+  offers_seen.push_back(std::move(offer));
+}
+
+void EngineSide::path_ready(PeerId, const Status& status) {
+  EXPECT_TRUE(status.is_ok()) << status.to_string();
+  is_path_ready = true;
+}
+
+// ---- both
+
+baton_loopback_plan EnginePair::default_plan() {
+  baton_loopback_plan plan{};
+  baton_loopback_plan_init(&plan);
+  return plan;
+}
+
+EnginePair::EnginePair(const baton_loopback_plan& plan) : clock_(1000 * kMs) {
+  fabric_ = baton_loopback_fabric_create(&plan);
+  constexpr size_t kBytes = kLayers * 4 * kBlockBytes;
+  writer_ = std::make_unique<EngineSide>(fabric_, &clock_, kBytes);
+  receiver_ = std::make_unique<EngineSide>(fabric_, &clock_, kBytes);
+  writer_->memory().fill_pattern(1);
+  connect();
+}
+
+EnginePair::~EnginePair() {
+  writer_.reset();
+  receiver_.reset();
+  EXPECT_EQ(grant == nullptr || grant->life.is_terminal(), true);
+  baton_loopback_fabric_destroy(fabric_);
+}
+
+// The writer asks for the Path, as the side that dialled.
+void EnginePair::connect() {
+  for (EngineSide* side : {writer_.get(), receiver_.get()})
+    side->control(baton::handoff::PeerUp{PeerId(EngineSide::kPeer), kBlockBytes});
+  const PathEpoch epoch(77);
+  writer_->control(baton::handoff::OpenAddressedPath{
+      PeerId(EngineSide::kPeer), epoch, RailIndex(0), RailIndex(0), false, {}});
+  const auto request = std::get<baton::wire::PathRequest>(writer_->outbox.front());
+  writer_->outbox.pop_front();
+  receiver_->control(baton::handoff::OpenAddressedPath{
+      PeerId(EngineSide::kPeer), epoch, RailIndex(0), RailIndex(0), true, request.address});
+  const auto reply = std::get<baton::wire::PathReply>(receiver_->outbox.front());
+  receiver_->outbox.pop_front();
+  EXPECT_EQ(reply.code, StatusCode::kOk) << reply.error;
+  writer_->control(baton::handoff::ConnectPath{PeerId(EngineSide::kPeer), epoch, reply.address});
+  EXPECT_TRUE(writer_->is_path_ready && receiver_->is_path_ready);
+}
+
+void EnginePair::turns(int times) {
+  for (int i = 0; i < times; ++i) {
+    writer_->turn();
+    receiver_->turn();
+  }
+}
+
+void EnginePair::settle() {
+  turns();
+  while (!writer_->outbox.empty() || !receiver_->outbox.empty()) {
+    for (auto [from, to] :
+         {std::pair{writer_.get(), receiver_.get()}, std::pair{receiver_.get(), writer_.get()}}) {
+      if (from->outbox.empty()) continue;
+      baton::wire::Message message = std::move(from->outbox.front());
+      from->outbox.pop_front();
+      to->receive(std::move(message));
+    }
+    turns();
+  }
+}
+
+std::vector<std::string> EnginePair::waiting(const EngineSide& side) {
+  std::vector<std::string> names;
+  for (const auto& message : side.outbox) names.emplace_back(baton::wire::message_name(message));
+  return names;
+}
+
+void EnginePair::fail_delivery(const EngineSide& from) {
+  std::string names;
+  for (const std::string& name : waiting(from)) names += " " + name;
+  ADD_FAILURE() << "another message was expected; these wait:" << names;
+}
+
+baton::Layout EnginePair::layout() const {
+  baton::LayerGroup group;
+  group.block_tokens = 4;
+  group.heads_total = group.heads = 1;
+  group.head_elements = kBlockBytes / 4;
+  group.dtype = baton::DType::kU8;
+  group.num_blocks = 4;
+  for (uint32_t layer = 0; layer < kLayers; ++layer) {
+    group.layers.push_back(layer);
+    group.places.push_back(
+        {SectionId(EngineSide::kSection), uint64_t{layer} * 4 * kBlockBytes, kBlockBytes});
+  }
+  baton::Layout layout;
+  layout.groups.push_back(group);
+  return layout;
+}
+
+std::shared_ptr<GrantState> EnginePair::make_grant() {
+  auto made = std::make_shared<GrantState>();
+  made->id = GrantId(++last_grant_);
+  made->peer = PeerId(EngineSide::kPeer);
+  made->target_cache = made->source_cache = baton::CacheId(1);
+  made->tokens = kTokens;
+  made->block_lists = kTargetBlocks;
+  made->counters = &receiver_->counters();
+  made->granted_ns = clock_.now_ns();
+  made->deadline_ns = clock_.now_ns() + 30'000 * kMs;
+  made->lease_ns = 20'000 * kMs;
+  made->num_layers = kLayers;
+  made->layers = std::make_unique<GrantState::Layer[]>(kLayers);
+  made->all = std::make_shared<baton::counter::GateState>(1, 0);
+  made->total_units = kLayers * kUnitsPerLayer;
+  made->slots = must(receiver_->counters().allocate(kLayers));
+  for (uint32_t i = 0; i < kLayers; ++i) {
+    GrantState::Layer& layer = made->layers[i];
+    layer.slot = made->slots.at(i);
+    layer.generation = receiver_->counters().generation(layer.slot);
+    layer.units = kUnitsPerLayer;
+    layer.gate = std::make_shared<baton::counter::GateState>(1, 0);
+    receiver_->counters().arm(layer.slot, made->peer, kUnitsPerLayer);
+  }
+  made->permissions.add(
+      {EngineSide::kSection, 0, receiver_->memory().size(), receiver_->memory().data()});
+  made->permissions.seal();
+  return made;
+}
+
+std::shared_ptr<GrantState> EnginePair::make_range_grant() {
+  auto made = std::make_shared<GrantState>();
+  made->id = GrantId(++last_grant_);
+  made->peer = PeerId(EngineSide::kPeer);
+  made->is_ranges = true;
+  made->counters = &receiver_->counters();
+  made->deadline_ns = clock_.now_ns() + 30'000 * kMs;
+  made->lease_ns = 20'000 * kMs;
+  made->all = std::make_shared<baton::counter::GateState>(1, 0);
+  made->ranges.push_back({SectionId(EngineSide::kSection), 0, receiver_->memory().size()});
+  made->permissions.add(
+      {EngineSide::kSection, 0, receiver_->memory().size(), receiver_->memory().data()});
+  made->permissions.seal();
+  return made;
+}
+
+std::shared_ptr<TransferState> EnginePair::make_write(const GrantState& of) {
+  auto made = std::make_shared<TransferState>();
+  made->id = baton::TransferId(++last_transfer_);
+  made->peer = PeerId(EngineSide::kPeer);
+  made->grant = of.id;
+  made->kind = TransferKind::kWrite;
+  made->clock = &clock_;
+  made->deadline_ns = clock_.now_ns() + 30'000 * kMs;
+  made->lease_ns = 20'000 * kMs;
+  GuardedBuffer& memory = writer_->memory();
+  made->local.push_back({EngineSide::kSection, memory.data(), memory.size(), nullptr});
+  made->remote.push_back({EngineSide::kSection, {EngineSide::kSection, 0}});
+  made->runs.push_back({0, 0, memory.size()});
+  return made;
+}
+
+std::shared_ptr<TransferState> EnginePair::make_transfer(const GrantState& of) {
+  auto made = make_write(of);
+  made->kind = TransferKind::kPush;
+  made->runs.clear();
+  const baton::Layout both = layout();
+  baton::kv::PlanRequest request;
+  request.source = &both;
+  request.target = &both;
+  request.source_blocks = std::span<const std::vector<uint32_t>>(kSourceBlocks);
+  request.target_blocks = kTargetBlocks;
+  request.tokens = kTokens;
+  request.unit_bytes = kBlockBytes;
+  made->plan = std::make_unique<baton::kv::Plan>(must(baton::kv::Plan::create(request)));
+  EXPECT_EQ(made->plan->total_units(), uint64_t{kLayers} * kUnitsPerLayer);
+  made->tokens = kTokens;
+  made->target_blocks = kTargetBlocks;
+  made->num_layers = kLayers;
+  made->layers = std::make_unique<TransferState::LayerSent[]>(kLayers);
+  for (uint32_t i = 0; i < kLayers; ++i) {
+    made->layers[i].units = kUnitsPerLayer;
+    made->slots.push_back({of.layers[i].slot, of.layers[i].generation, i});
+  }
+  return made;
+}
+
+void EnginePair::open(const std::shared_ptr<GrantState>& one) {
+  ASSERT_TRUE(receiver_->engine().submit(baton::handoff::OpenGrant{one}).is_ok());
+  receiver_->turn();
+}
+
+void EnginePair::open(const std::shared_ptr<TransferState>& one) {
+  ASSERT_TRUE(writer_->engine().submit(baton::handoff::OpenTransfer{one}).is_ok());
+  writer_->turn();
+}
+
+void EnginePair::start() {
+  grant = make_grant();
+  open(grant);
+  const auto offer = deliver<baton::wire::GrantOffer>(*receiver_);
+  EXPECT_EQ(offer.grant, grant->id);
+  EXPECT_EQ(offer.units_per_slot, std::vector<uint32_t>(kLayers, kUnitsPerLayer));
+  transfer = make_transfer(*grant);
+  open(transfer);
+}
+
+void EnginePair::seal() {
+  baton::handoff::AddChunk add;
+  add.transfer = transfer;
+  add.chunk.tokens = kTokens;
+  ++transfer->chunks_queued;
+  ASSERT_TRUE(writer_->engine().submit(std::move(add)).is_ok());
+  ASSERT_TRUE(writer_->engine().submit(baton::handoff::SealTransfer{transfer}).is_ok());
+}
+
+void EnginePair::cancel_grant(StatusCode code) {
+  ASSERT_TRUE(grant->begin_cancel(Status(code, "by the receiver"), clock_.now_ns()));
+  receiver_->engine().queue_cancel(grant);
+}
+
+void EnginePair::cancel_transfer(StatusCode code) {
+  ASSERT_TRUE(transfer->life.begin_cancel(Status(code, "by the writer")));
+  writer_->engine().queue_cancel(transfer);
+}
+
+std::string EnginePair::compare_all() {
+  std::vector<uint8_t> expected(receiver_->memory().size());
+  const uint8_t* source = writer_->memory().data();
+  for (uint32_t layer = 0; layer < kLayers; ++layer) {
+    for (uint32_t block = 0; block < 4; ++block) {
+      const uint8_t* from = source + (uint64_t{layer} * 4 + block) * kBlockBytes;
+      std::copy_n(from, kBlockBytes,
+                  expected.data() + (uint64_t{layer} * 4 + 3 - block) * kBlockBytes);
+    }
+  }
+  return compare_bytes(expected, receiver_->memory().bytes());
+}
+
+}  // namespace baton_test

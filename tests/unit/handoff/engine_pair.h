@@ -1,0 +1,158 @@
+// EnginePair: two Engines with a Path over the loopback fabric between them, and nothing else. Time
+// stands still until a test moves it, and a control message arrives when the test delivers it:
+// every order of events that the protocol has to survive can be written down.
+//
+// Thread rule: the test's thread.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "baton/plugin/loopback.h"
+#include "src/base/clock.h"
+#include "src/base/log.h"
+#include "src/handoff/engine.h"
+#include "tests/support/guarded_buffer.h"
+
+namespace baton_test {
+
+inline constexpr int64_t kMs = 1'000'000;
+
+// One Engine, and what it says to the outside.
+class EngineSide : public baton::handoff::EngineOutput {
+ public:
+  static constexpr uint32_t kPeer = 1;  // each knows the other by this id
+  static constexpr uint32_t kSection = 5;
+
+  EngineSide(baton_loopback_fabric* fabric, baton::base::ManualClock* clock, size_t memory_bytes);
+  ~EngineSide() override;
+
+  baton::handoff::Engine& engine() { return *engine_; }
+  GuardedBuffer& memory() { return memory_; }
+  baton::counter::CounterTable& counters() { return *counters_; }
+  const std::shared_ptr<baton::counter::Waker>& waker() const { return waker_; }
+
+  // One turn of the data path.
+  void turn();
+  // Executes a command that comes from the control thread.
+  void control(baton::handoff::Command&& command);
+  void receive(baton::wire::Message message);
+
+  // ---- EngineOutput
+  baton::Status send(baton::PeerId peer, const baton::wire::Message& message) override;
+  void emit(baton::Event event) override { events.push_back(std::move(event)); }
+  void drop_peer(baton::PeerId, const baton::Status& why) override { dropped = why; }
+  void grant_ended(const std::shared_ptr<baton::handoff::GrantState>& grant) override;
+  void transfer_ended(const std::shared_ptr<baton::handoff::TransferState>& transfer) override;
+  void offer_arrived(baton::PeerId, baton::wire::GrantOffer offer) override;
+  void offer_ended(baton::PeerId, baton::GrantId grant) override { offers.erase(grant); }
+  bool offer_stands(baton::PeerId, baton::GrantId grant) override {
+    return offers.count(grant) != 0;
+  }
+  void path_ready(baton::PeerId, const baton::Status& status) override;
+  int64_t lease_basis_ns(baton::PeerId) override { return lease_basis; }
+
+  std::deque<baton::wire::Message> outbox;  // in the order in which they left
+  std::vector<baton::Event> events;
+  std::set<baton::GrantId> offers;
+  std::vector<baton::wire::GrantOffer> offers_seen;
+  std::vector<baton::GrantId> ended_grants;
+  std::vector<baton::TransferId> ended_transfers;
+  baton::Status dropped;
+  bool is_path_ready = false;
+  int64_t lease_basis = 1;
+
+ private:
+  baton::base::ManualClock* const clock_;
+  baton::base::Logger logger_;
+  GuardedBuffer memory_;
+  std::shared_ptr<baton::counter::Waker> waker_;
+  std::unique_ptr<baton::counter::CounterTable> counters_;
+  std::unique_ptr<baton::handoff::Engine> engine_;
+  std::unique_ptr<baton::transport::Rail> rail_;
+};
+
+class EnginePair {
+ public:
+  static constexpr uint32_t kLayers = 2;
+  static constexpr uint32_t kUnitsPerLayer = 4;
+  static constexpr uint32_t kBlockBytes = 4096;
+  static constexpr baton::TokenRange kTokens{0, 16};  // four blocks
+
+  EnginePair() : EnginePair(default_plan()) {}
+  explicit EnginePair(const baton_loopback_plan& plan);
+  ~EnginePair();
+  EnginePair(const EnginePair&) = delete;
+  EnginePair& operator=(const EnginePair&) = delete;
+  static baton_loopback_plan default_plan();
+
+  EngineSide& writer() { return *writer_; }
+  EngineSide& receiver() { return *receiver_; }
+  void advance(int64_t ns) { clock_.advance_ns(ns); }
+  int64_t now() const { return clock_.now_ns(); }
+
+  // A turn of each, `times` times, no message delivered.
+  void turns(int times = 4);
+  // Delivers the oldest message of `from`, which must be a T, and turns the other side.
+  template <typename T>
+  T deliver(EngineSide& from) {
+    if (from.outbox.empty() || !std::holds_alternative<T>(from.outbox.front())) {
+      fail_delivery(from);
+      return T();
+    }
+    T message = std::get<T>(from.outbox.front());
+    from.outbox.pop_front();
+    EngineSide& to = &from == writer_.get() ? *receiver_ : *writer_;
+    to.receive(message);
+    to.turn();
+    return message;
+  }
+  // Delivers and turns until nothing is left.
+  void settle();
+  // Names of the messages that wait.
+  static std::vector<std::string> waiting(const EngineSide& side);
+
+  // A hand-off: blocks 0-3 of the writer's memory to blocks 3-0 of the receiver's.
+  std::shared_ptr<baton::handoff::GrantState> make_grant();
+  std::shared_ptr<baton::handoff::TransferState> make_transfer(
+      const baton::handoff::GrantState& grant);
+  // A range grant over the receiver's whole memory, and a write of all of the writer's.
+  std::shared_ptr<baton::handoff::GrantState> make_range_grant();
+  std::shared_ptr<baton::handoff::TransferState> make_write(
+      const baton::handoff::GrantState& grant);
+  void open(const std::shared_ptr<baton::handoff::GrantState>& grant);
+  void open(const std::shared_ptr<baton::handoff::TransferState>& transfer);
+  // Grant, offer, Transfer; nothing is final yet.
+  void start();
+  // Everything is final.
+  void seal();
+  void cancel_grant(baton::StatusCode code = baton::StatusCode::kCancelled);
+  void cancel_transfer(baton::StatusCode code = baton::StatusCode::kCancelled);
+
+  // "" when the receiver's memory is that of the hand-off, or poison where nothing came.
+  std::string compare_all();
+  bool is_untouched() {
+    return receiver_->memory().check_poisoned(0, kLayers * 4 * kBlockBytes).empty();
+  }
+
+  std::shared_ptr<baton::handoff::GrantState> grant;        // of start()
+  std::shared_ptr<baton::handoff::TransferState> transfer;  // of start()
+
+ private:
+  void connect();
+  static void fail_delivery(const EngineSide& from);
+  baton::Layout layout() const;
+
+  baton::base::ManualClock clock_;
+  baton_loopback_fabric* fabric_ = nullptr;
+  std::unique_ptr<EngineSide> writer_;
+  std::unique_ptr<EngineSide> receiver_;
+  uint64_t last_grant_ = 100;
+  uint64_t last_transfer_ = 0;
+};
+
+}  // namespace baton_test
