@@ -12,7 +12,6 @@
 
 #include "baton/plugin/builtin.h"
 #include "src/base/assert.h"
-#include "src/base/environment.h"
 #include "src/base/random.h"
 #include "src/wire/validate.h"
 

@@ -37,13 +37,6 @@ std::string_view log_level_name(LogLevel level) {
   return index < kLevelNames.size() ? kLevelNames[index] : "unknown";
 }
 
-std::optional<LogLevel> parse_log_level(std::string_view name) {
-  for (size_t i = 0; i < kLevelNames.size(); ++i) {
-    if (kLevelNames[i] == name) return static_cast<LogLevel>(i);
-  }
-  return std::nullopt;
-}
-
 Logger::Logger(LogLevel level, LogCallback callback)
     : level_(level), callback_(std::move(callback)) {
   if (callback_) return;

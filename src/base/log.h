@@ -8,7 +8,6 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <string_view>
 #include <utility>
 
@@ -22,8 +21,6 @@ namespace baton::base {
 
 // "warning" and so on; "unknown" for a value outside the enum.
 std::string_view log_level_name(LogLevel level);
-// The inverse of log_level_name().
-std::optional<LogLevel> parse_log_level(std::string_view name);
 
 class Logger {
  public:
