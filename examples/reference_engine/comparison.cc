@@ -147,6 +147,25 @@ Result<HandoffTimes> Comparison::measure(DecodeClient& client, HandOff hand_off)
   return std::move(outcomes->front().times);
 }
 
+Status Comparison::measure_prefill(DecodeClient& client, bool push_first, RunRound& round) {
+  const auto push = [&] {
+    auto times = measure(client, HandOff::kPush);
+    if (!times.is_ok()) return times.status();
+    round.prefill_push_ns = times->prefill_end_ns - times->prefill_begin_ns;
+    round.prefill_push_cpu_ns = times->prefill_cpu_ns;
+    round.tail_ns = tail_of(*times);
+    round.ttft_push_ns = ttft_of(*times);
+    return Status::ok();
+  };
+  const bool with_push = options_.rounds > 1;
+  if (with_push && push_first) BATON_RETURN_IF_ERROR(push());
+  auto alone = client.prefill_alone(prompts_.front());
+  if (!alone.is_ok()) return alone.status();
+  round.prefill_alone_ns = alone->end_ns - alone->begin_ns;
+  round.prefill_alone_cpu_ns = alone->cpu_ns;
+  return with_push && !push_first ? push() : Status::ok();
+}
+
 Status Comparison::run_rounds(DecodeClient& client) {
   const std::vector<uint32_t>& prompt = prompts_.front();
   if (prompt.size() < 2) return Status::ok();  // nothing to hand over
@@ -154,9 +173,7 @@ Status Comparison::run_rounds(DecodeClient& client) {
   std::optional<HandoffTimes> push_after;
   for (uint32_t i = 0; i < options_.rounds; ++i) {
     RunRound round;
-    auto alone = client.prefill_alone(prompt);
-    if (!alone.is_ok()) return alone.status();
-    round.prefill_alone_ns = alone->end_ns - alone->begin_ns;
+    BATON_RETURN_IF_ERROR(measure_prefill(client, i % 2 == 1, round));
     alone_ns.push_back(round.prefill_alone_ns);
     if (options_.measure_layer) {
       auto paced = measure(client, HandOff::kPaced);
@@ -168,13 +185,6 @@ Status Comparison::run_rounds(DecodeClient& client) {
     push_after = std::move(*after);
     round.push_after_transfer_ns = tail_of(*push_after);
     round.ttft_push_after_ns = ttft_of(*push_after);
-    if (options_.rounds > 1) {
-      auto push = measure(client, HandOff::kPush);
-      if (!push.is_ok()) return push.status();
-      round.prefill_push_ns = push->prefill_end_ns - push->prefill_begin_ns;
-      round.tail_ns = tail_of(*push);
-      round.ttft_push_ns = ttft_of(*push);
-    }
     report_.rounds.push_back(round);
   }
   report_.prefill_monolithic_ns = median(alone_ns);

@@ -48,6 +48,8 @@ class Comparison {
   baton::Status run_alone();
   // One hand-off of the first prompt, up to the first token; its pages are free again.
   baton::Result<HandoffTimes> measure(DecodeClient& client, HandOff hand_off);
+  // Prefill alone and with push, side by side; which comes first takes turns.
+  baton::Status measure_prefill(DecodeClient& client, bool push_first, RunRound& round);
   baton::Status run_rounds(DecodeClient& client);
   baton::Status run_handed_over(DecodeClient& client);
   void compare(size_t request, const Outcome& outcome);

@@ -25,6 +25,7 @@ HandoffTimes times_of(const PrefillRecord& prefill, const baton::GrantRecord& gr
   HandoffTimes out;
   out.prefill_begin_ns = prefill.begin_ns;
   out.prefill_end_ns = prefill.end_ns;
+  out.prefill_cpu_ns = prefill.cpu_ns;
   for (const PrefillRecord::Chunk& chunk : prefill.chunks) {
     out.chunks.push_back({chunk.token_begin, chunk.token_end, chunk.computed_ns});
   }

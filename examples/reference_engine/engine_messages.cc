@@ -69,6 +69,7 @@ std::vector<uint8_t> encode(const PrefillRecord& record) {
                    {"status", status_json(record.status)},
                    {"begin_ns", record.begin_ns},
                    {"end_ns", record.end_ns},
+                   {"cpu_ns", record.cpu_ns},
                    {"chunks", std::move(chunks)},
                    {"final_ns", record.final_ns},
                    {"posted_ns", record.posted_ns},
@@ -105,6 +106,7 @@ Result<PrefillRecord> decode_record(std::span<const uint8_t> bytes) {
     record.status = status_from(value.at("status"));
     value.at("begin_ns").get_to(record.begin_ns);
     value.at("end_ns").get_to(record.end_ns);
+    value.at("cpu_ns").get_to(record.cpu_ns);
     for (const json& one : value.at("chunks")) {
       PrefillRecord::Chunk chunk;
       one.at("begin").get_to(chunk.token_begin);

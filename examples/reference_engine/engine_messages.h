@@ -47,6 +47,7 @@ struct PrefillRecord {
   baton::Status status;
   int64_t begin_ns = 0;
   int64_t end_ns = 0;
+  int64_t cpu_ns = 0;  // of the whole process, from begin to end
   std::vector<Chunk> chunks;
   std::vector<int64_t> final_ns;     // per layer: told to Baton, by the last chunk
   std::vector<int64_t> posted_ns;    // per layer: its last unit was posted

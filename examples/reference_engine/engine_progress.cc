@@ -6,11 +6,19 @@
 
 namespace baton_engine {
 
-int64_t now_ns() {
+namespace {
+
+int64_t read_clock(clockid_t clock) {
   timespec now{};
-  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  ::clock_gettime(clock, &now);
   return int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
 }
+
+}  // namespace
+
+int64_t now_ns() { return read_clock(CLOCK_MONOTONIC); }
+
+int64_t process_cpu_ns() { return read_clock(CLOCK_PROCESS_CPUTIME_ID); }
 
 Progress::Progress(std::string who, bool quiet)
     : who_(std::move(who)), quiet_(quiet), start_ns_(now_ns()) {}

@@ -28,5 +28,7 @@ class Progress {
 
 // CLOCK_MONOTONIC, nanoseconds.
 int64_t now_ns();
+// CPU time of all threads of this process so far.
+int64_t process_cpu_ns();
 
 }  // namespace baton_engine

@@ -224,6 +224,7 @@ Status PrefillServer::compute(const Job& job, Sequence& sequence, baton::Transfe
   const auto count = static_cast<uint32_t>(job.request.tokens.size());
   const uint32_t chunk_tokens = options_.chunk_tokens;
   const std::span<const uint32_t> tokens = job.request.tokens;
+  const int64_t begin_cpu_ns = process_cpu_ns();
   record.begin_ns = now_ns();
   for (uint32_t begin = 0; begin < count; begin += chunk_tokens) {
     const uint32_t end = std::min(begin + chunk_tokens, count);
@@ -243,6 +244,7 @@ Status PrefillServer::compute(const Job& job, Sequence& sequence, baton::Transfe
         node_.forward().prefill(sequence, tokens.subspan(begin, end - begin), &hooks));
   }
   record.end_ns = now_ns();
+  record.cpu_ns = process_cpu_ns() - begin_cpu_ns;
   return Status::ok();
 }
 

@@ -46,6 +46,8 @@ Json rounds_json(const std::vector<RunRound>& rounds) {
   for (const RunRound& round : rounds) {
     out.push_back({{"prefill_alone_ns", round.prefill_alone_ns},
                    {"prefill_push_ns", round.prefill_push_ns},
+                   {"prefill_alone_cpu_ns", round.prefill_alone_cpu_ns},
+                   {"prefill_push_cpu_ns", round.prefill_push_cpu_ns},
                    {"tail_ns", round.tail_ns},
                    {"push_after_transfer_ns", round.push_after_transfer_ns},
                    {"layer_alone_ns", round.layer_alone_ns},

@@ -138,20 +138,55 @@ std::string measured(int64_t nanoseconds) {
   return nanoseconds == 0 ? "-" : format_ms(to_ms(nanoseconds));
 }
 
+// The middle one; of an even count the upper. 0 without any.
+template <typename Of>
+auto median_of(const std::vector<RunRound>& rounds, Of of) {
+  std::vector<decltype(of(rounds.front()))> values;
+  for (const RunRound& round : rounds) values.push_back(of(round));
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+double ratio(int64_t value, int64_t base) {
+  return base == 0 ? 0 : static_cast<double>(value) / static_cast<double>(base);
+}
+
 void add_rounds(Lines& lines, const RunReport& report) {
-  if (report.rounds.size() < 2) return;
+  const std::vector<RunRound>& rounds = report.rounds;
+  if (rounds.size() < 2) return;
   lines.add_line("Rounds before it, milliseconds:");
-  constexpr std::string_view kRow = "{:>5}{:>15}{:>14}{:>10}{:>12}{:>12}{:>11}{:>17}";
-  lines.add_line(fmt::format(kRow, "round", "prefill alone", "with push", "tail", "push-after",
-                             "one layer", "TTFT push", "TTFT push-after"));
-  for (size_t index = 0; index < report.rounds.size(); ++index) {
-    const RunRound& round = report.rounds[index];
-    lines.add_line(fmt::format(kRow, index + 1, measured(round.prefill_alone_ns),
-                               measured(round.prefill_push_ns), measured(round.tail_ns),
-                               measured(round.push_after_transfer_ns),
-                               measured(round.layer_alone_ns), measured(round.ttft_push_ns),
-                               measured(round.ttft_push_after_ns)));
+  constexpr std::string_view kRow = "{:>6}{:>15}{:>11}{:>11}{:>11}{:>9}{:>12}{:>11}{:>11}{:>17}";
+  lines.add_line(fmt::format(kRow, "round", "prefill alone", "with push", "CPU alone", "with push",
+                             "tail", "push-after", "one layer", "TTFT push", "TTFT push-after"));
+  const auto add_row = [&](std::string_view name, auto value) {
+    lines.add_line(fmt::format(
+        kRow, name, measured(value(&RunRound::prefill_alone_ns)),
+        measured(value(&RunRound::prefill_push_ns)),
+        measured(value(&RunRound::prefill_alone_cpu_ns)),
+        measured(value(&RunRound::prefill_push_cpu_ns)), measured(value(&RunRound::tail_ns)),
+        measured(value(&RunRound::push_after_transfer_ns)),
+        measured(value(&RunRound::layer_alone_ns)), measured(value(&RunRound::ttft_push_ns)),
+        measured(value(&RunRound::ttft_push_after_ns))));
+  };
+  for (size_t index = 0; index < rounds.size(); ++index) {
+    add_row(std::to_string(index + 1), [&](auto field) { return rounds[index].*field; });
   }
+  add_row("median", [&](auto field) {
+    return median_of(rounds, [&](const RunRound& round) { return round.*field; });
+  });
+  lines.add_line("");
+  const double wall = median_of(rounds, [](const RunRound& round) {
+    return ratio(round.prefill_push_ns, round.prefill_alone_ns);
+  });
+  const double cpu = median_of(rounds, [](const RunRound& round) {
+    return ratio(round.prefill_push_cpu_ns, round.prefill_alone_cpu_ns);
+  });
+  lines.add(
+      "push / alone",
+      fmt::format("prefill {:.3f}, its CPU time {:.3f}  medians of the rounds' ratios", wall, cpu));
+  const double tail = median_of(
+      rounds, [](const RunRound& round) { return ratio(round.tail_ns, round.layer_alone_ns); });
+  if (tail > 0) lines.add("tail / one layer", fmt::format("{:.2f}", tail));
   lines.add_line("");
 }
 

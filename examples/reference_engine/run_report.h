@@ -27,6 +27,7 @@ struct HandoffTimes {
   int64_t requested_ns = 0;      // decode granted
   int64_t prefill_begin_ns = 0;  // prefill started to compute
   int64_t prefill_end_ns = 0;    // last layer of the last chunk computed
+  int64_t prefill_cpu_ns = 0;    // CPU time of the prefill process between the two
   int64_t first_token_ns = 0;
   std::vector<LayerTimes> layers;
   struct Chunk {
@@ -47,6 +48,10 @@ struct Generated {
 struct RunRound {
   int64_t prefill_alone_ns = 0;        // in the prefill process, with no hand-off
   int64_t prefill_push_ns = 0;         // the same, with layer-wise push
+  // CPU time of the whole prefill process meanwhile, Baton's threads included: unlike the two above,
+  // it does not depend on what else the machine does.
+  int64_t prefill_alone_cpu_ns = 0;
+  int64_t prefill_push_cpu_ns = 0;
   int64_t tail_ns = 0;                 // of layer-wise push
   int64_t push_after_transfer_ns = 0;  // of push-after
   int64_t layer_alone_ns = 0;          // one layer of the request, with nothing else going on

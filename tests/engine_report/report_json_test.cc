@@ -28,7 +28,7 @@ TEST(ReportJsonTest, HasEveryValueUnderItsKey) {
   report.kv_bytes_different = 3;
   report.logits_compared = 12;
   report.logits_different = 5;
-  report.rounds.push_back({1, 2, 3, 4, 5, 6, 7});
+  report.rounds.push_back({1, 2, 3, 4, 5, 6, 7, 8, 9});
   const json out = parsed(report);
   EXPECT_EQ(out.at("prompt_token_ids"), json({0, 31, 62, 93}));
   EXPECT_EQ(out.at("monolithic").at("tokens"), json({504, 2685, 282, 260, 2}));
@@ -55,11 +55,13 @@ TEST(ReportJsonTest, HasEveryValueUnderItsKey) {
   EXPECT_EQ(out.at("clock_is_shared"), true);
   EXPECT_EQ(out.at("rounds"), json::array({{{"prefill_alone_ns", 1},
                                             {"prefill_push_ns", 2},
-                                            {"tail_ns", 3},
-                                            {"push_after_transfer_ns", 4},
-                                            {"layer_alone_ns", 5},
-                                            {"ttft_push_ns", 6},
-                                            {"ttft_push_after_ns", 7}}}));
+                                            {"prefill_alone_cpu_ns", 3},
+                                            {"prefill_push_cpu_ns", 4},
+                                            {"tail_ns", 5},
+                                            {"push_after_transfer_ns", 6},
+                                            {"layer_alone_ns", 7},
+                                            {"ttft_push_ns", 8},
+                                            {"ttft_push_after_ns", 9}}}));
 }
 
 void expect_layers(const json& layers, const baton_engine::HandoffTimes& handoff) {

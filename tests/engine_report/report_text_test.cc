@@ -63,12 +63,22 @@ TEST(ReportTextTest, OneWayShorterDiffersAfterItsEnd) {
 
 TEST(ReportTextTest, RoundsAreATable) {
   RunReport report = sample_report();
-  report.rounds.resize(2);
-  report.rounds[0].prefill_alone_ns = 4'500'000'000;
+  report.rounds.resize(3);
+  report.rounds[0] = {.prefill_alone_ns = 4'500'000'000,
+                      .prefill_push_ns = 4'600'000'000,
+                      .prefill_alone_cpu_ns = 9'000'000'000,
+                      .prefill_push_cpu_ns = 9'090'000'000,
+                      .tail_ns = 250'000,
+                      .layer_alone_ns = 500'000};
   report.rounds[1].tail_ns = 1'250'000;
+  report.rounds[2] = report.rounds[0];
   const std::string text = report_text(report);
-  EXPECT_THAT(text, HasSubstr("\n    1          4,500             -         -"));
-  EXPECT_THAT(text, HasSubstr("\n    2              -             -      1.25"));
+  EXPECT_THAT(text, HasSubstr("\n     1          4,500      4,600      9,000      9,090    0.250"
+                              "           -      0.500          -                -\n"));
+  EXPECT_THAT(text, HasSubstr("\n     2              -          -          -          -     1.25"));
+  EXPECT_THAT(text, HasSubstr("\nmedian          4,500      4,600      9,000      9,090    0.250"));
+  EXPECT_THAT(text, HasSubstr("push / alone          prefill 1.022, its CPU time 1.010"));
+  EXPECT_THAT(text, HasSubstr("tail / one layer      0.50\n"));
 }
 
 TEST(ReportTextTest, NothingHandedOver) {
