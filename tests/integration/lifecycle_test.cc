@@ -7,6 +7,7 @@
 
 #include "tests/integration/rig.h"
 #include "tests/support/test_seed.h"
+#include "tests/support/wait_until.h"
 
 namespace baton_test {
 namespace {
@@ -196,6 +197,32 @@ TEST_P(Lifecycle, SectionWithdrawnAndRegisteredAnewWhileThePeerKnowsIt) {
   require_ok(transfer_.seal(), "seal");
   EXPECT_TRUE(grant_.wait(10000).is_ok()) << grant_.status().to_string();
   EXPECT_EQ(compare_bytes(expected, target_.memory().bytes()), "");
+}
+
+// close() looks at the uses of whatever lives while hand-offs end on the data thread.
+TEST_P(Lifecycle, ASectionClosesAtManyMomentsOfAHandoff) {
+  std::mt19937_64 random(test_seed());
+  for (int round = 0; round < 20; ++round) {
+    start("r" + std::to_string(round));
+    const bool is_target = round % 2 == 0;
+    std::thread sealer([this] { transfer_.seal().ignore(); });
+    for (uint64_t spin = random() % 40000; spin > 0; --spin)
+      std::atomic_signal_fence(std::memory_order_seq_cst);
+    Pool& closed = is_target ? target_ : source_;
+    closed.unpublish();
+    closed.memory().poison();  // it is the caller's alone
+    sealer.join();
+    const auto grant_end = grant_.wait(10000);
+    const auto transfer_end = transfer_.wait(10000);
+    EXPECT_EQ(grant_end.is_ok(), transfer_end.is_ok())
+        << grant_end.to_string() << " / " << transfer_end.to_string();
+    EXPECT_EQ(closed.memory().check_poisoned(0, closed.memory().size()), "") << "round " << round;
+    source_.memory().fill_pattern(test_seed());
+    closed.publish(is_target ? pair_.decode() : pair_.prefill(), "kv");
+    ASSERT_TRUE(wait_until([&] {
+      return !pair_.decode().describe_peer(pair_.prefill_peer())->caches.empty();
+    })) << "the receiver hears of the new cache";
+  }
 }
 
 TEST_P(Lifecycle, HandlesOutliveTheContext) {

@@ -2,18 +2,12 @@
 // the memory is overwritten and the peer goes on: no foreign byte may appear (promises 3 and 4).
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <chrono>
-#include <cstdio>
-#include <iostream>
 #include <set>
-#include <sstream>
 
-#include "tests/integration/rig.h"
+#include "tests/integration/process_rig.h"
 #include "tests/support/child_process.h"
 #include "tests/support/test_main.h"
-#include "tests/support/test_seed.h"
-#include "tests/support/wait_until.h"
 
 namespace baton_test {
 namespace {
@@ -22,143 +16,6 @@ using baton::Event;
 using baton::EventKind;
 using baton::State;
 using baton::StatusCode;
-using baton::TokenRange;
-
-// 48 MB of KV: far more than sockets hold, so that a stopped peer stops in the middle.
-PoolShape big_shape() {
-  PoolShape shape;
-  shape.layers = 16;
-  shape.heads = 8;
-  shape.head_elements = 64;
-  shape.num_blocks = 128;
-  return shape;
-}
-constexpr TokenRange kTokens{0, 90 * 16};
-constexpr uint64_t kOriginal = 11;
-constexpr uint64_t kOverwritten = 12;
-
-std::vector<uint32_t> blocks(uint64_t seed) {
-  return pick_blocks(90, big_shape().num_blocks, seed);
-}
-
-baton::ContextOptions process_options(const std::string& name) {
-  baton::ContextOptions options = quiet_options(name);
-  options.log_level = baton::LogLevel::kOff;
-  options.heartbeat_interval_ms = 500;
-  options.peer_dead_after_ms =
-      20000;  // so that the deadline, not the heartbeat, ends a frozen peer's hand-off
-  return options;
-}
-
-int64_t since_ms(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() -
-                                                               start)
-      .count();
-}
-
-baton::GrantRequest grant_request(baton::PeerId peer, baton::CacheId cache, uint32_t deadline_ms) {
-  baton::GrantRequest request;
-  request.peer = peer;
-  request.cache = cache;
-  request.source_cache = "kv";
-  request.tag = "r";
-  request.tokens = kTokens;
-  request.block_lists = {blocks(2)};
-  request.deadline_ms = deadline_ms;
-  return request;
-}
-
-baton::Transfer start_push(baton::Context& context, Pool& source) {
-  const auto offer = require(context.wait_offer("r", 20000), "wait_offer");
-  baton::PushRequest push;
-  push.grant = offer.id;
-  push.cache = source.cache();
-  push.block_lists = {blocks(1)};
-  return require(context.push(push), "push");
-}
-
-// ---- roles of the child
-// -----------------------------------------------------------------------------------------------
-
-void say(const std::string& line) { std::cout << line << std::endl; }
-
-// Sends; commands: "push N" ticks N layers, "wait", "overwrite", "exit".
-int child_prefill() {
-  auto context = require(baton::Context::create(process_options("child-prefill")), "create");
-  Pool source(big_shape());
-  source.memory().fill_pattern(kOriginal);
-  source.publish(context, "kv");
-  auto word = require(context.create_progress_word(), "create_progress_word");
-  baton::Transfer transfer;
-  say("ADDRESS " + context.address());
-  std::string line;
-  while (std::getline(std::cin, line)) {
-    std::istringstream words(line);
-    std::string command;
-    words >> command;
-    if (command == "push") {
-      uint64_t layers = 0;
-      words >> layers;
-      transfer = start_push(context, source);
-      require_ok(transfer.submit_chunk({kTokens, &word, 0}), "submit_chunk");
-      say("PUSHING");
-      word.advance_to(layers).ignore();
-    } else if (command == "wait") {
-      transfer.wait(30000).ignore();
-      say("ENDED " + std::string(baton::state_name(transfer.state())));
-    } else if (command == "overwrite") {
-      source.memory().fill_pattern(kOverwritten);
-      say("OVERWRITTEN");
-    } else if (command == "exit") {
-      return 0;
-    }
-  }
-  return 0;
-}
-
-// Receives; commands: "grant DEADLINE_MS ADDRESS", "wait", "foreign" (bytes that are neither poison
-// nor the original).
-int child_decode() {
-  auto context = require(baton::Context::create(process_options("child-decode")), "create");
-  Pool target(big_shape());
-  target.publish(context, "kv");
-  baton::Grant grant;
-  std::string line;
-  say("READY");
-  while (std::getline(std::cin, line)) {
-    std::istringstream words(line);
-    std::string command;
-    words >> command;
-    if (command == "grant") {
-      uint32_t deadline_ms = 0;
-      std::string address;
-      words >> deadline_ms >> address;
-      const auto peer = require(context.connect(address), "connect");
-      grant = require(context.grant(grant_request(peer, target.cache(), deadline_ms)), "grant");
-      say("GRANTED");
-      grant.gate(0).wait(20000).ignore();
-      say("FIRST");
-    } else if (command == "wait") {
-      grant.wait(30000).ignore();
-      say("ENDED " + std::string(baton::state_name(grant.state())));
-    } else if (command == "foreign") {
-      Pool source(big_shape());
-      source.memory().fill_pattern(kOriginal);
-      const std::vector<uint8_t> before(target.memory().data(),
-                                        target.memory().data() + target.memory().size());
-      const auto expected =
-          expected_target(source, blocks(1), target, blocks(2), kTokens, source.memory().data());
-      uint64_t foreign = 0;
-      for (size_t i = 0; i < before.size(); ++i) {
-        if (before[i] != expected[i] && before[i] != GuardedBuffer::kPoison) ++foreign;
-      }
-      say("FOREIGN " + std::to_string(foreign));
-    } else if (command == "exit") {
-      return 0;
-    }
-  }
-  return 0;
-}
 
 // ---- the parent receives
 // ----------------------------------------------------------------------------------------------
@@ -266,11 +123,7 @@ TEST_F(FromChild, RestartedPeerIsUsedAgain) {
   auto again = require(context_.grant(grant_request(peer, target_.cache(), 30000)), "grant");
   ASSERT_TRUE(second.write_line("push 16"));
   EXPECT_TRUE(again.wait(20000).is_ok()) << again.status().to_string();
-  Pool source(big_shape());
-  source.memory().fill_pattern(kOriginal);
-  const auto expected =
-      expected_target(source, blocks(1), target_, blocks(2), kTokens, source.memory().data());
-  EXPECT_EQ(compare_bytes(expected, target_.memory().bytes()), "");
+  EXPECT_EQ(compare_bytes(big_expected(target_), target_.memory().bytes()), "");
 }
 
 // ---- the parent sends
@@ -349,8 +202,6 @@ TEST_F(ToChild, CancelFromTheSenderEndsBothSides) {
 }  // namespace baton_test
 
 int main(int argc, char** argv) {
-  const std::string role = argc > 1 ? argv[1] : "";
-  if (role == "--role=prefill") return baton_test::child_prefill();
-  if (role == "--role=decode") return baton_test::child_decode();
+  if (const auto status = baton_test::run_child_role(argc, argv)) return *status;
   return baton_test::run_all_tests(argc, argv);
 }

@@ -1,0 +1,142 @@
+// A peer that sends and sends to a process whose data path nobody drives: it is dropped, told why,
+// and costs the other side no more than a bound.
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "tests/integration/rig.h"
+#include "tests/support/wait_until.h"
+
+namespace baton_test {
+namespace {
+
+using baton::EventKind;
+using baton::Status;
+using baton::StatusCode;
+
+class Flood : public testing::Test {
+ protected:
+  Flood() {
+    baton::ContextOptions options = quiet_options("undriven");
+    options.progress = baton::ProgressMode::kCaller;
+    options.log_level = baton::LogLevel::kWarning;
+    options.log_callback = [this](baton::LogLevel, std::string_view line) {
+      const std::lock_guard<std::mutex> lock(log_mutex_);
+      log_ += std::string(line) + "\n";
+    };
+    undriven_ = std::make_unique<baton::Context>(
+        require(baton::Context::create(std::move(options)), "Context::create"));
+    flooder_ = std::make_unique<baton::Context>(
+        require(baton::Context::create(quiet_options("flooder")), "Context::create"));
+  }
+  ~Flood() override {
+    // In this order: the log callback uses this object.
+    flooder_.reset();
+    undriven_.reset();
+  }
+
+  // Drives the other side for as long as it takes, and no longer.
+  baton::PeerId connect() {
+    std::atomic<bool> connected{false};
+    std::thread driver([&] {
+      while (!connected.load()) undriven_->progress();
+    });
+    const auto peer = flooder_->connect(undriven_->address(), 20000);
+    connected.store(true);
+    driver.join();
+    return require(baton::Result<baton::PeerId>(peer), "connect");
+  }
+
+  std::string log() {
+    const std::lock_guard<std::mutex> lock(log_mutex_);
+    return log_;
+  }
+
+  std::mutex log_mutex_;
+  std::string log_;
+  std::unique_ptr<baton::Context> undriven_;
+  std::unique_ptr<baton::Context> flooder_;
+};
+
+TEST_F(Flood, OfMessagesToAnUndrivenContextDropsTheSender) {
+  const baton::PeerId peer = connect();
+  const std::vector<uint8_t> text(3, 'x');
+  uint64_t sent = 0;
+  Status refused;
+  ASSERT_TRUE(wait_until([&] {
+    // The bound, and what may be on its way behind it.
+    refused = flooder_->send_message(peer, sent, text);
+    if (refused.is_ok()) ++sent;
+    return refused.code() == StatusCode::kNotFound || sent > 10'000'000;
+  })) << "after "
+      << sent << " messages: " << refused.to_string();
+  ASSERT_EQ(refused.code(), StatusCode::kNotFound) << sent << " messages";
+
+  const baton::Event down = next_event(*flooder_, EventKind::kPeerDown);
+  EXPECT_EQ(down.peer, peer);
+  EXPECT_EQ(down.status.code(), StatusCode::kExhausted) << down.status.to_string();
+  EXPECT_NE(log().find("(\"flooder\" at "), std::string::npos) << log();
+  EXPECT_NE(log().find("EXHAUSTED"), std::string::npos) << log();
+
+  // What was taken comes in order, without gaps, and no more than was sent.
+  uint64_t received = 0;
+  bool is_down = false;
+  std::vector<baton::Event> events(64);
+  const auto poll = [&] {
+    const size_t count = undriven_->poll_events(events);
+    for (size_t i = 0; i < count; ++i) {
+      is_down = is_down || events[i].kind == EventKind::kPeerDown;
+      if (events[i].kind == EventKind::kMessage && events[i].tag_number == received) ++received;
+    }
+    return count;
+  };
+  ASSERT_TRUE(wait_until([&] {
+    while (poll() > 0) {
+    }
+    return undriven_->progress() == 0 && poll() == 0 && is_down;
+  }));
+  EXPECT_GT(received, 0u);
+  EXPECT_LE(received, sent);
+
+  // Nothing is left of it: it may come again.
+  const baton::PeerId again = connect();
+  require_ok(flooder_->send_message(again, 77, text), "send_message");
+  bool arrived = false;
+  ASSERT_TRUE(wait_until([&] {
+    undriven_->progress();
+    const size_t count = undriven_->poll_events(events);
+    for (size_t i = 0; i < count; ++i)
+      arrived = arrived || (events[i].kind == EventKind::kMessage && events[i].tag_number == 77);
+    return arrived;
+  }));
+}
+
+// Each connection leaves word for the data path: of those that are over before it looks, nothing is
+// kept.
+TEST_F(Flood, OfConnectionsToAnUndrivenContextLeavesItUsable) {
+  for (int i = 0; i < 40; ++i) {
+    // Without a turn of the other side the Path may or may not come up: both are well.
+    const auto peer = flooder_->connect(undriven_->address(), 20000);
+    ASSERT_TRUE(peer.is_ok()) << peer.status().to_string();
+    require_ok(flooder_->disconnect(*peer), "disconnect");
+    EXPECT_EQ(next_event(*flooder_, EventKind::kPeerDown).peer, *peer);
+  }
+  const baton::PeerId peer = connect();
+  require_ok(flooder_->send_message(peer, 5, {}), "send_message");
+  bool arrived = false;
+  std::vector<baton::Event> events(16);
+  ASSERT_TRUE(wait_until([&] {
+    undriven_->progress();
+    const size_t count = undriven_->poll_events(events);
+    for (size_t i = 0; i < count; ++i)
+      arrived = arrived || (events[i].kind == EventKind::kMessage && events[i].tag_number == 5);
+    return arrived;
+  }));
+}
+
+}  // namespace
+}  // namespace baton_test

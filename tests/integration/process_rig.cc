@@ -1,0 +1,222 @@
+#include "tests/integration/process_rig.h"
+
+#include <linux/capability.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <iostream>
+#include <sstream>
+
+namespace baton_test {
+
+PoolShape big_shape() {
+  PoolShape shape;
+  shape.layers = 16;
+  shape.heads = 8;
+  shape.head_elements = 64;
+  shape.num_blocks = 128;
+  return shape;
+}
+
+std::vector<uint32_t> blocks(uint64_t seed) {
+  return pick_blocks(90, big_shape().num_blocks, seed);
+}
+
+baton::ContextOptions process_options(const std::string& name) {
+  baton::ContextOptions options = quiet_options(name);
+  options.log_level = baton::LogLevel::kOff;
+  options.heartbeat_interval_ms = 500;
+  // So that the deadline, not the heartbeat, ends a frozen peer's hand-off.
+  options.peer_dead_after_ms = 20000;
+  return options;
+}
+
+int64_t since_ms(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() -
+                                                               start)
+      .count();
+}
+
+baton::GrantRequest grant_request(baton::PeerId peer, baton::CacheId cache, uint32_t deadline_ms) {
+  baton::GrantRequest request;
+  request.peer = peer;
+  request.cache = cache;
+  request.source_cache = "kv";
+  request.tag = "r";
+  request.tokens = kTokens;
+  request.block_lists = {blocks(2)};
+  request.deadline_ms = deadline_ms;
+  return request;
+}
+
+baton::Transfer start_push(baton::Context& context, Pool& source) {
+  const auto offer = require(context.wait_offer("r", 20000), "wait_offer");
+  baton::PushRequest push;
+  push.grant = offer.id;
+  push.cache = source.cache();
+  push.block_lists = {blocks(1)};
+  return require(context.push(push), "push");
+}
+
+std::vector<uint8_t> big_expected(Pool& target) {
+  Pool source(big_shape());
+  source.memory().fill_pattern(kOriginal);
+  return expected_target(source, blocks(1), target, blocks(2), kTokens, source.memory().data());
+}
+
+namespace {
+
+void say(const std::string& line) { std::cout << line << std::endl; }
+
+int run_prefill() {
+  auto context = require(baton::Context::create(process_options("child-prefill")), "create");
+  Pool source(big_shape());
+  source.memory().fill_pattern(kOriginal);
+  source.publish(context, "kv");
+  auto word = require(context.create_progress_word(), "create_progress_word");
+  baton::Transfer transfer;
+  say("ADDRESS " + context.address());
+  std::string line;
+  while (std::getline(std::cin, line)) {
+    std::istringstream words(line);
+    std::string command;
+    words >> command;
+    if (command == "push") {
+      uint64_t layers = 0;
+      words >> layers;
+      transfer = start_push(context, source);
+      require_ok(transfer.submit_chunk({kTokens, &word, 0}), "submit_chunk");
+      say("PUSHING");
+      word.advance_to(layers).ignore();
+    } else if (command == "seal") {
+      require_ok(transfer.seal(), "seal");
+      say("SEALED");
+    } else if (command == "wait") {
+      transfer.wait(30000).ignore();
+      say("ENDED " + std::string(baton::state_name(transfer.state())));
+    } else if (command == "overwrite") {
+      source.memory().fill_pattern(kOverwritten);
+      say("OVERWRITTEN");
+    } else if (command == "exit") {
+      return 0;
+    }
+  }
+  return 0;
+}
+
+void say_foreign_bytes(Pool& target) {
+  const std::vector<uint8_t> before(target.memory().data(),
+                                    target.memory().data() + target.memory().size());
+  const auto expected = big_expected(target);
+  uint64_t foreign = 0;
+  for (size_t i = 0; i < before.size(); ++i) {
+    if (before[i] != expected[i] && before[i] != GuardedBuffer::kPoison) ++foreign;
+  }
+  say("FOREIGN " + std::to_string(foreign));
+}
+
+int run_decode() {
+  auto context = require(baton::Context::create(process_options("child-decode")), "create");
+  Pool target(big_shape());
+  target.publish(context, "kv");
+  baton::Grant grant;
+  std::string line;
+  say("READY");
+  while (std::getline(std::cin, line)) {
+    std::istringstream words(line);
+    std::string command;
+    words >> command;
+    if (command == "connect") {
+      std::string address;
+      words >> address;
+      const auto peer = context.connect(address, 20000);
+      say(peer.is_ok() ? "CONNECTED" : "REFUSED " + peer.status().to_string());
+    } else if (command == "grant") {
+      uint32_t deadline_ms = 0;
+      std::string address;
+      words >> deadline_ms >> address;
+      const auto peer = require(context.connect(address), "connect");
+      grant = require(context.grant(grant_request(peer, target.cache(), deadline_ms)), "grant");
+      say("GRANTED");
+      grant.gate(0).wait(20000).ignore();
+      say("FIRST");
+    } else if (command == "wait") {
+      grant.wait(30000).ignore();
+      say("ENDED " + std::string(baton::state_name(grant.state())));
+    } else if (command == "foreign") {
+      say_foreign_bytes(target);
+    } else if (command == "exit") {
+      return 0;
+    }
+  }
+  return 0;
+}
+
+int run_dial(const std::string& name, const std::string& address) {
+  auto context = require(baton::Context::create(process_options(name)), "create");
+  std::string line;
+  say("READY");
+  while (std::getline(std::cin, line)) {
+    const auto peer = context.connect(address, 20000);
+    say("DIALED " + (peer.is_ok() ? std::string("OK") : peer.status().to_string()));
+  }
+  return 0;
+}
+
+// The limit binds root, too, only without CAP_IPC_LOCK.
+void limit_locked_memory(uint64_t bytes) {
+  const rlimit limit{bytes, bytes};
+  if (::setrlimit(RLIMIT_MEMLOCK, &limit) != 0) {
+    std::perror("setrlimit(RLIMIT_MEMLOCK)");
+    std::abort();
+  }
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct data[2]{};
+  if (::syscall(SYS_capget, &header, data) != 0) return;
+  data[CAP_TO_INDEX(CAP_IPC_LOCK)].effective &= ~static_cast<uint32_t>(CAP_TO_MASK(CAP_IPC_LOCK));
+  data[CAP_TO_INDEX(CAP_IPC_LOCK)].permitted &= ~static_cast<uint32_t>(CAP_TO_MASK(CAP_IPC_LOCK));
+  if (::syscall(SYS_capset, &header, data) != 0) std::perror("capset");
+}
+
+int run_memlock() {
+  constexpr uint64_t kLimit = 8u << 20;
+  limit_locked_memory(kLimit);
+  Pool source(big_shape());
+  Pool target(big_shape());
+  if (::mlock(source.memory().data(), 2 * kLimit) == 0) {
+    say("UNLIMITED");
+    return 0;
+  }
+  ContextPair pair({});
+  source.memory().fill_pattern(kOriginal);
+  source.publish(pair.prefill(), "kv");
+  target.publish(pair.decode(), "kv");
+  pair.connect();
+  const auto expected = big_expected(target);
+  auto grant = require(
+      pair.decode().grant(grant_request(pair.prefill_peer(), target.cache(), 60000)), "grant");
+  auto transfer = start_push(pair.prefill(), source);
+  require_ok(transfer.seal(), "seal");
+  require_ok(grant.wait(60000), "Grant::wait");
+  require_ok(transfer.wait(60000), "Transfer::wait");
+  const std::string difference = compare_bytes(expected, target.memory().bytes());
+  say(difference.empty() ? "SAME" : "DIFFERENT " + difference);
+  return 0;
+}
+
+}  // namespace
+
+std::optional<int> run_child_role(int argc, char** argv) {
+  const std::string role = argc > 1 ? argv[1] : "";
+  if (role == "--role=prefill") return run_prefill();
+  if (role == "--role=decode") return run_decode();
+  if (role == "--role=dial" && argc > 3) return run_dial(argv[2], argv[3]);
+  if (role == "--role=memlock") return run_memlock();
+  return std::nullopt;
+}
+
+}  // namespace baton_test

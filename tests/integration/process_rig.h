@@ -1,0 +1,43 @@
+// What tests with a second process share: the pool and the hand-off that both sides know, and the
+// child's roles, which are driven by lines on its standard input.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "tests/integration/rig.h"
+
+namespace baton_test {
+
+// 48 MB of KV: far more than sockets hold, so that a stopped peer stops in the middle.
+PoolShape big_shape();
+inline constexpr baton::TokenRange kTokens{0, 90 * 16};
+// Seeds of the source's bytes.
+inline constexpr uint64_t kOriginal = 11;
+inline constexpr uint64_t kOverwritten = 12;
+// The hand-off's source blocks are blocks(1), its target blocks are blocks(2).
+std::vector<uint32_t> blocks(uint64_t seed);
+
+baton::ContextOptions process_options(const std::string& name);
+int64_t since_ms(std::chrono::steady_clock::time_point start);
+
+baton::GrantRequest grant_request(baton::PeerId peer, baton::CacheId cache, uint32_t deadline_ms);
+// Waits for the offer of grant_request(), and answers it.
+baton::Transfer start_push(baton::Context& context, Pool& source);
+// What the receiver's pool holds after the hand-off, poison where nothing belongs.
+std::vector<uint8_t> big_expected(Pool& target);
+
+// The role that argv names, run to its end: the exit status of main(). Nothing: no role is named.
+//
+//   --role=prefill   sends. Says "ADDRESS address". Commands: "push N" ticks N layers, "seal",
+//                    "wait", "overwrite", "exit"
+//   --role=decode    receives. Says "READY". Commands: "connect ADDRESS", "grant DEADLINE_MS
+//                    ADDRESS", "wait", "foreign" (bytes neither poison nor the original), "exit"
+//   --role=dial      NAME ADDRESS: connects once per line of input; says "DIALED CODE message"
+//   --role=memlock   a hand-off within the process with 8 MiB of locked memory allowed; says "SAME"
+std::optional<int> run_child_role(int argc, char** argv);
+
+}  // namespace baton_test
