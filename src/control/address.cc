@@ -35,6 +35,8 @@ std::pair<std::string_view, std::string_view> split_authority(std::string_view a
 }
 
 bool is_valid_host(std::string_view host, bool bracketed) {
+  // Brackets hold IPv6 and nothing else, so that there is one way to write an address.
+  if (bracketed && host.find(':') == std::string_view::npos) return false;
   return !host.empty() && host.size() <= 253 && std::all_of(host.begin(), host.end(), [&](char c) {
     return is_alphanumeric(c) || c == '.' || c == '-' || c == '_' ||
            (bracketed && (c == ':' || c == '%'));

@@ -104,6 +104,11 @@ bool Endpoint::is_down(PeerId peer) {
   return downs.contains(peer);
 }
 
+bool Endpoint::has_failed(PeerId dialed) {
+  const std::lock_guard lock(mutex_);
+  return failed_dials.contains(dialed);
+}
+
 void Endpoint::advance_ms(int64_t ms) {
   manual_->advance_ns(ms * 1'000'000);
   settle();

@@ -62,6 +62,7 @@ class Endpoint final : public baton::control::ControlHandler {
 
   size_t count_ups();
   bool is_down(baton::PeerId peer);
+  bool has_failed(baton::PeerId dialed);
 
   // Under the lock: use within wait_for, or when the plane is stopped.
   std::vector<std::pair<baton::PeerId, baton::control::PeerInfo>> ups;
