@@ -18,6 +18,10 @@ std::string format_count(uint64_t count) {
   return text;
 }
 
+std::string format_count_of(uint64_t count, std::string_view thing) {
+  return fmt::format("{} {}{}", format_count(count), thing, count == 1 ? "" : "s");
+}
+
 std::string format_ms(double milliseconds) {
   const double size = std::abs(milliseconds);
   if (!(size < 1e12)) return "?";

@@ -13,6 +13,8 @@ std::string format_ms(double milliseconds);
 std::string format_bytes(uint64_t bytes);
 // "1,003".
 std::string format_count(uint64_t count);
+// "1 token", "1,003 tokens".
+std::string format_count_of(uint64_t count, std::string_view thing);
 // "92.4 %". Three nines show as three nines: never rounded up to "100 %".
 std::string format_share(double share);
 

@@ -32,6 +32,7 @@ Json handoff_json(const HandoffTimes& handoff) {
   return {{"requested_ns", handoff.requested_ns},
           {"prefill_begin_ns", handoff.prefill_begin_ns},
           {"prefill_end_ns", handoff.prefill_end_ns},
+          {"prefill_cpu_ns", handoff.prefill_cpu_ns},
           {"first_token_ns", handoff.first_token_ns},
           {"kv_bytes", handoff.kv_bytes},
           {"chunks", std::move(chunks)}};

@@ -44,7 +44,7 @@ class Lines {
 };
 
 void add_generated(Lines& lines, std::string_view name, const Generated& generated) {
-  lines.add_line(fmt::format("{}, {} tokens:", name, format_count(generated.tokens.size())));
+  lines.add_line(fmt::format("{}, {}:", name, format_count_of(generated.tokens.size(), "token")));
   const std::string text = clean_text(generated.text);
   for (size_t begin = 0; begin <= text.size();) {
     const size_t end = std::min(text.find('\n', begin), text.size());
@@ -77,22 +77,24 @@ void add_layers(Lines& lines, const HandoffTimes& handoff) {
 }
 
 void add_setting(Lines& lines, const RunReport& report) {
-  const size_t chunks = report.handoff.chunks.size();
   lines.add("model", model_name(report.model));
-  lines.add("prompt", fmt::format("{} tokens in {} chunk{} of at most {}",
-                                  format_count(report.prompt_token_ids.size()), chunks,
-                                  chunks == 1 ? "" : "s", format_count(report.chunk_tokens)));
-  lines.add("KV",
-            fmt::format("{} as {}, blocks of {} tokens", format_bytes(report.handoff.kv_bytes),
-                        clean_text(report.kv_dtype), report.block_tokens));
-  lines.add("hand-off", fmt::format("{} over {}, {} compute thread{} a process",
-                                    clean_text(report.hand_off), clean_text(report.transport),
-                                    report.num_threads, report.num_threads == 1 ? "" : "s"));
+  lines.add("prompt", fmt::format("{} in {} of at most {}",
+                                  format_count_of(report.prompt_token_ids.size(), "token"),
+                                  format_count_of(report.handoff.chunks.size(), "chunk"),
+                                  format_count(report.chunk_tokens)));
+  lines.add("KV", fmt::format("{} as {}, blocks of {}", format_bytes(report.handoff.kv_bytes),
+                              clean_text(report.kv_dtype),
+                              format_count_of(report.block_tokens, "token")));
+  lines.add("hand-off", fmt::format("{} over {}, {} a process", clean_text(report.hand_off),
+                                    clean_text(report.transport),
+                                    format_count_of(report.num_threads, "compute thread")));
 }
 
 void add_transfer(Lines& lines, const RunReport& report) {
+  if (report.handoff.layers.empty()) return;
   if (!report.clock_is_shared) {
     lines.add("tail", "unknown: prefill runs under another kernel, whose clock is another");
+    lines.add_line("");
     return;
   }
   lines.add("tail", duration(report.tail_ns) + "  from last layer computed to last layer placed");
@@ -100,6 +102,7 @@ void add_transfer(Lines& lines, const RunReport& report) {
             duration(report.push_after_transfer_ns) + "  with every layer sent after prefill");
   lines.add("hidden share",
             format_share(report.hidden_share) + "  of that transfer ran behind prefill's compute");
+  lines.add_line("");
 }
 
 int64_t after_prefill(const HandoffTimes& handoff) {
@@ -108,6 +111,7 @@ int64_t after_prefill(const HandoffTimes& handoff) {
 }
 
 void add_times(Lines& lines, const RunReport& report) {
+  const bool handed = !report.handoff.layers.empty();
   const int64_t alone_ns = report.ttft_monolithic_ns;
   const int64_t handed_ns = report.ttft_disaggregated_ns;
   const int64_t after_ns = report.ttft_push_after_ns;
@@ -117,7 +121,7 @@ void add_times(Lines& lines, const RunReport& report) {
                                            difference(handed_ns, alone_ns)));
   lines.add("  push-after", fmt::format("{}  {} against monolithic", duration(after_ns),
                                         difference(after_ns, alone_ns)));
-  if (report.hand_off != "push-after" && report.clock_is_shared) {
+  if (handed && report.hand_off != "push-after" && report.clock_is_shared) {
     // Of the time to first token, the part that is not prefill's compute, which varies more.
     const int64_t push_rest_ns = after_prefill(report.handoff);
     const int64_t after_rest_ns = after_prefill(report.push_after);
@@ -126,6 +130,7 @@ void add_times(Lines& lines, const RunReport& report) {
                           difference(after_rest_ns, push_rest_ns), duration(after_rest_ns),
                           clean_text(report.hand_off), duration(push_rest_ns)));
   }
+  if (!handed) return;
   lines.add("prefill slow-down",
             fmt::format("{}  {} alone, {} while it hands off",
                         difference(report.prefill_disaggregated_ns, report.prefill_monolithic_ns),
@@ -229,7 +234,6 @@ std::string report_text(const RunReport& report) {
   lines.add_line("");
   add_rounds(lines, report);
   add_transfer(lines, report);
-  lines.add_line("");
   add_times(lines, report);
   lines.add_line("");
   add_verdict(lines, report);

@@ -104,15 +104,14 @@ void draw_tile(SvgWriter& svg, const Box& box, std::string_view name, std::strin
 void draw_header(SvgWriter& svg, const RunReport& report) {
   svg.text({kMargin, 42}, "One request: KV handed from prefill to decode",
            {.size = 22, .bold = true});
-  const size_t chunks = report.handoff.chunks.size();
-  svg.text(
-      {kMargin, 65},
-      fmt::format("{} \u00b7 {} prompt tokens in {} chunk{} \u00b7 {} of KV ({}) \u00b7 {} over {}",
-                  model_name(report.model), format_count(report.prompt_token_ids.size()), chunks,
-                  chunks == 1 ? "" : "s", format_bytes(report.handoff.kv_bytes),
-                  clean_text(report.kv_dtype), clean_text(report.hand_off),
-                  clean_text(report.transport)),
-      {.size = 14, .fill = colour::kMuted});
+  svg.text({kMargin, 65},
+           fmt::format("{} \u00b7 {} in {} \u00b7 {} of KV ({}) \u00b7 {} over {}",
+                       model_name(report.model),
+                       format_count_of(report.prompt_token_ids.size(), "prompt token"),
+                       format_count_of(report.handoff.chunks.size(), "chunk"),
+                       format_bytes(report.handoff.kv_bytes), clean_text(report.kv_dtype),
+                       clean_text(report.hand_off), clean_text(report.transport)),
+           {.size = 14, .fill = colour::kMuted});
 
   const double width = (kWidth - 2 * kMargin - 3 * 14) / 4;
   const auto tile = [&](int index) { return Box{kMargin + index * (width + 14), 80, width, 74}; };
@@ -130,8 +129,8 @@ void draw_header(SvgWriter& svg, const RunReport& report) {
                         duration(report.ttft_push_after_ns)),
             colour::kToken);
   draw_tile(svg, tile(3), "against the monolithic run", report.equal() ? "equal" : "UNEQUAL",
-            fmt::format("{} of KV, {} tokens compared", format_bytes(report.kv_bytes_compared),
-                        format_count(report.monolithic.tokens.size())),
+            fmt::format("{} of KV, {} compared", format_bytes(report.kv_bytes_compared),
+                        format_count_of(report.monolithic.tokens.size(), "token")),
             report.equal() ? colour::kSeen : colour::kPlaced);
 }
 

@@ -11,6 +11,7 @@ namespace {
 using baton_engine::clean_text;
 using baton_engine::format_bytes;
 using baton_engine::format_count;
+using baton_engine::format_count_of;
 using baton_engine::format_ms;
 using baton_engine::format_share;
 using baton_engine::model_name;
@@ -23,6 +24,9 @@ TEST(ReportFormatTest, Counts) {
   EXPECT_EQ(format_count(1000), "1,000");
   EXPECT_EQ(format_count(12'345'678), "12,345,678");
   EXPECT_EQ(format_count(UINT64_MAX), "18,446,744,073,709,551,615");
+  EXPECT_EQ(format_count_of(0, "chunk"), "0 chunks");
+  EXPECT_EQ(format_count_of(1, "chunk"), "1 chunk");
+  EXPECT_EQ(format_count_of(1000, "chunk"), "1,000 chunks");
 }
 
 TEST(ReportFormatTest, Milliseconds) {

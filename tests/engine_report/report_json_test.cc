@@ -89,6 +89,7 @@ TEST(ReportJsonTest, HasTheMomentsOfBothHandOffs) {
     EXPECT_EQ(one.at("requested_ns"), handoff->requested_ns);
     EXPECT_EQ(one.at("prefill_begin_ns"), handoff->prefill_begin_ns);
     EXPECT_EQ(one.at("prefill_end_ns"), handoff->prefill_end_ns);
+    EXPECT_EQ(one.at("prefill_cpu_ns"), handoff->prefill_cpu_ns);
     EXPECT_EQ(one.at("first_token_ns"), handoff->first_token_ns);
     EXPECT_EQ(one.at("kv_bytes"), handoff->kv_bytes);
     ASSERT_EQ(one.at("chunks").size(), 4U);

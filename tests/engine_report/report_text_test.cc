@@ -83,7 +83,9 @@ TEST(ReportTextTest, RoundsAreATable) {
 
 TEST(ReportTextTest, NothingHandedOver) {
   const std::string text = report_text(RunReport{});
-  EXPECT_THAT(text, HasSubstr("No layer was handed off.\n"));
+  EXPECT_THAT(text, HasSubstr("No layer was handed off.\n\nTime to first token:\n"));
+  EXPECT_THAT(text, Not(HasSubstr("hidden share")));
+  EXPECT_THAT(text, Not(HasSubstr("slow-down")));
   EXPECT_THAT(text, HasSubstr("EQUAL"));
 }
 

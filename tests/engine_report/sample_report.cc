@@ -30,6 +30,7 @@ void compute(const SampleShape& shape, int64_t begin_ns, HandoffTimes& handoff) 
     handoff.chunks.push_back(chunk);
   }
   handoff.prefill_end_ns = now_ns;
+  handoff.prefill_cpu_ns = 2 * (now_ns - begin_ns);
   for (uint32_t layer = 0; layer < shape.num_layers; ++layer) {
     LayerTimes times;
     times.layer = layer;
