@@ -137,6 +137,12 @@ void RawClient::reset() {
   fd_.reset();
 }
 
+bool RawClient::is_open() const {
+  uint8_t byte = 0;
+  const ssize_t got = recv(fd_.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+  return got > 0 || (got < 0 && errno == EAGAIN);
+}
+
 bool RawClient::is_closed_by_peer() {
   std::array<uint8_t, 4096> bytes;
   for (;;) {

@@ -45,6 +45,8 @@ class RawClient {
   // Closes so that the other side reads ECONNRESET.
   void reset();
 
+  // Whether the other side has neither closed nor reset the connection, as far as is known now.
+  bool is_open() const;
   // Whether the other side closes (or resets), whatever it says before.
   bool is_closed_by_peer();
   bool read_exactly(std::span<uint8_t> into);
