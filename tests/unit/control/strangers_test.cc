@@ -298,6 +298,7 @@ TEST_P(Strangers, WhenDescriptorsRunOutTheListenerRests) {
   EXPECT_TRUE(decode_.wait_log("cannot accept connections: Too many open files"));
   ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
   EXPECT_TRUE(stranger.is_open());
+  decode_.settle();  // the rest is over 100 ms after the turn that said so
   decode_.advance_ms(100);
   expect_in_service();
   EXPECT_FALSE(peer.is_down(id));
