@@ -112,6 +112,9 @@ class ContextImpl : public handoff::EngineOutput,
     bool reported = false;   // kPeerUp was emitted
     bool abandoned = false;  // connect() gave up: the entry goes with the dial's last report
     control::PeerInfo info;
+    std::shared_ptr<handoff::Inbox> inbox = std::make_shared<handoff::Inbox>();
+    bool cut_off = false;     // it sent more than is kept of a peer: nothing more of it is heard
+    bool path_asked = false;  // its PathRequest or PathReply came
     RailIndex local_rail;
     RailIndex remote_rail;
     PathEpoch epoch;
@@ -136,6 +139,8 @@ class ContextImpl : public handoff::EngineOutput,
   // context_peers.cc
   void pass_to_data(handoff::Command&& command);
   bool flush_backlog();
+  bool forget_unseen_peer(PeerId peer);
+  void cut_off(PeerId peer, const std::string& what);
   void fail_peer_requests(PeerId peer, const Status& why);
   Result<PeerEntry> ready_peer(PeerId peer) const;
   void tell_all(const wire::Message& message);
@@ -208,8 +213,9 @@ class ContextImpl : public handoff::EngineOutput,
   uint64_t last_transfer_ = 0;
   uint64_t next_grant_ = 0;
 
-  std::deque<handoff::Command>
-      backlog_;  // control thread: what the data thread's lane had no room for
+  // Control thread: what the data thread's lane had no room for. Bounded by the peers' inboxes, and
+  // by a few entries of each connection.
+  std::deque<handoff::Command> backlog_;
   std::atomic<uint64_t> next_epoch_{1};
   std::atomic<bool> closing_{false};
   std::mutex close_mutex_;

@@ -37,16 +37,28 @@ void ContextImpl::path_requested(PeerId peer, const wire::PathRequest& request) 
   reply.epoch = request.epoch;
   const uint16_t index = request.responder_rail.value;
   bool known = index < rails_.size();
+  bool expected = false;
   {
     const std::lock_guard<std::mutex> lock(state_mutex_);
-    PeerEntry& entry = peers_[peer];
-    entry.local_rail = request.responder_rail;
-    entry.remote_rail = request.requester_rail;
-    entry.epoch = request.epoch;
+    const auto found = peers_.find(peer);
+    if (found == peers_.end()) return;
+    PeerEntry& entry = found->second;
+    // The dialer asks, once.
+    expected = !entry.info.dialed_by_us && !std::exchange(entry.path_asked, true);
+    if (expected) {
+      entry.local_rail = request.responder_rail;
+      entry.remote_rail = request.requester_rail;
+      entry.epoch = request.epoch;
+    }
     const auto& theirs = entry.info.describe.rails;
     known = known && std::any_of(theirs.begin(), theirs.end(), [&](const auto& rail) {
               return rail.rail == request.requester_rail && rail.plugin == rails_[index]->name();
             });
+  }
+  if (!expected) {
+    control_->disconnect(
+        peer, Status(StatusCode::kProtocolError, "a PathRequest that is not the dialer's first"));
+    return;
   }
   if (!known) {
     reply.code = StatusCode::kMismatch;
@@ -74,10 +86,12 @@ void ContextImpl::path_replied(PeerId peer, const wire::PathReply& reply) {
   bool expected = false;
   {
     const std::lock_guard<std::mutex> lock(state_mutex_);
-    const PeerEntry& entry = peers_[peer];
+    const auto found = peers_.find(peer);
+    if (found == peers_.end()) return;
+    PeerEntry& entry = found->second;
     rail = entry.local_rail;
     expected = entry.phase == PeerPhase::kOpeningPath && entry.epoch == reply.epoch &&
-               entry.info.dialed_by_us;
+               entry.info.dialed_by_us && !std::exchange(entry.path_asked, true);
   }
   if (!expected) {
     control_->disconnect(

@@ -3,7 +3,6 @@
 #include <chrono>
 
 #include "src/api/context_impl.h"
-#include "src/base/assert.h"
 
 namespace baton::api {
 
@@ -12,9 +11,31 @@ namespace {
 constexpr int64_t kMsNs = 1'000'000;
 // When the data thread's lane was full: how soon the control thread offers again.
 constexpr int64_t kBacklogRetryNs = 1 * kMsNs;
-constexpr size_t kMaxBacklog = 65536;
 
 std::string peer_text(PeerId peer) { return "peer " + std::to_string(peer.value); }
+
+template <typename List, typename Ids>
+void apply_change(List& known, List& added, const Ids& withdrawn) {
+  for (auto& one : added) {
+    std::erase_if(known, [&](const auto& old) { return old.id == one.id; });
+    known.push_back(std::move(one));
+  }
+  for (const auto id : withdrawn)
+    std::erase_if(known, [id](const auto& old) { return old.id == id; });
+}
+
+// False: `message` does not change what its sender offers.
+bool apply_change(wire::Describe& known, wire::Message& message) {
+  if (auto* sections = std::get_if<wire::SectionsChanged>(&message)) {
+    apply_change(known.sections, sections->added, sections->withdrawn);
+    return true;
+  }
+  if (auto* caches = std::get_if<wire::CachesChanged>(&message)) {
+    apply_change(known.caches, caches->added, caches->withdrawn);
+    return true;
+  }
+  return false;
+}
 
 }  // namespace
 
@@ -217,8 +238,6 @@ Status ContextImpl::check_peer(const wire::Describe& theirs) {
 void ContextImpl::pass_to_data(handoff::Command&& command) {
   if (backlog_.empty() && engine_->from_control(std::move(command))) return;
   backlog_.push_back(std::move(command));
-  BATON_ASSERT(backlog_.size() <= kMaxBacklog,
-               "peers' send windows bound what the data thread has not taken");
   control_->set_alarm(clock_.now_ns() + kBacklogRetryNs);
 }
 
@@ -227,6 +246,25 @@ bool ContextImpl::flush_backlog() {
     if (!engine_->from_control(std::move(backlog_.front()))) return false;
     backlog_.pop_front();
   }
+  return true;
+}
+
+// A peer of which the data thread has not heard yet need not be mentioned any more: peers that come
+// and go while nobody drives the data path leave nothing behind.
+bool ContextImpl::forget_unseen_peer(PeerId peer) {
+  const bool unseen = std::any_of(backlog_.begin(), backlog_.end(), [peer](const auto& command) {
+    const auto* up = std::get_if<handoff::PeerUp>(&command);
+    return up != nullptr && up->peer == peer;
+  });
+  if (!unseen) return false;
+  std::erase_if(backlog_, [peer](const auto& command) {
+    return std::visit(
+        [peer](const auto& one) {
+          if constexpr (requires { PeerId(one.peer); }) return one.peer == peer;
+          return false;
+        },
+        command);
+  });
   return true;
 }
 
@@ -282,7 +320,8 @@ void ContextImpl::on_peer_down(PeerId peer, const Status& why) {
   // Gates first: they do not wait for the data thread.
   fail_peer_requests(peer,
                      Status(StatusCode::kPeerLost, peer_text(peer) + " is lost: " + why.message()));
-  pass_to_data(handoff::PeerDown{peer, Status(StatusCode::kPeerLost, why.message())});
+  if (!forget_unseen_peer(peer))
+    pass_to_data(handoff::PeerDown{peer, Status(StatusCode::kPeerLost, why.message())});
   if (!report) return;
   Event event;
   event.kind = EventKind::kPeerDown;
@@ -307,6 +346,22 @@ void ContextImpl::fail_peer_requests(PeerId peer, const Status& why) {
   for (const auto& transfer : transfers) cancel_transfer(transfer, why);
 }
 
+// A peer of which more would have to be kept than is kept of any is dropped: nobody pays without
+// bound for what others send.
+void ContextImpl::cut_off(PeerId peer, const std::string& what) {
+  std::string who = peer_text(peer);
+  {
+    const std::lock_guard<std::mutex> lock(state_mutex_);
+    const auto found = peers_.find(peer);
+    if (found == peers_.end()) return;
+    found->second.cut_off = true;
+    who += " (\"" + found->second.info.name + "\" at " + found->second.info.remote_address + ")";
+  }
+  const Status why(StatusCode::kExhausted, "\"" + options_.name + "\" takes no more: " + what);
+  logger_.warning("{} is dropped: {}", who, why.to_string());
+  control_->disconnect(peer, why);
+}
+
 void ContextImpl::on_message(PeerId peer, wire::Message&& message) {
   if (const auto* request = std::get_if<wire::PathRequest>(&message)) {
     path_requested(peer, *request);
@@ -316,33 +371,33 @@ void ContextImpl::on_message(PeerId peer, wire::Message&& message) {
     path_replied(peer, *reply);
     return;
   }
+  std::optional<handoff::Inbox::Room> room;
+  std::string too_much;
   {
     const std::lock_guard<std::mutex> lock(state_mutex_);
     const auto found = peers_.find(peer);
-    if (found == peers_.end()) return;
+    if (found == peers_.end() || found->second.cut_off) return;
     wire::Describe& known = found->second.info.describe;
-    if (auto* sections = std::get_if<wire::SectionsChanged>(&message)) {
-      for (auto& added : sections->added) {
-        std::erase_if(known.sections, [&](const auto& section) { return section.id == added.id; });
-        known.sections.push_back(std::move(added));
+    if (apply_change(known, message)) {
+      if (known.sections.size() <= wire::kMaxSections && known.caches.size() <= wire::kMaxCaches)
+        return;
+      too_much = std::to_string(known.sections.size()) + " sections and " +
+                 std::to_string(known.caches.size()) + " caches of the peer";
+    } else {
+      const handoff::Inbox& inbox = *found->second.inbox;
+      room = handoff::Inbox::take(found->second.inbox, message);
+      if (!room.has_value()) {
+        too_much = std::to_string(inbox.messages()) + " messages of the peer (" +
+                   std::to_string(inbox.bytes()) + " bytes) wait for the data path";
       }
-      for (const SectionId id : sections->withdrawn) {
-        std::erase_if(known.sections, [id](const auto& section) { return section.id == id; });
-      }
-      return;
-    }
-    if (auto* caches = std::get_if<wire::CachesChanged>(&message)) {
-      for (auto& added : caches->added) {
-        std::erase_if(known.caches, [&](const auto& cache) { return cache.id == added.id; });
-        known.caches.push_back(std::move(added));
-      }
-      for (const CacheId id : caches->withdrawn) {
-        std::erase_if(known.caches, [id](const auto& cache) { return cache.id == id; });
-      }
-      return;
     }
   }
-  pass_to_data(handoff::PeerMessage{peer, std::make_unique<wire::Message>(std::move(message))});
+  if (!too_much.empty()) {
+    cut_off(peer, too_much);
+    return;
+  }
+  pass_to_data(handoff::PeerMessage{peer, std::make_unique<wire::Message>(std::move(message)),
+                                    std::move(*room)});
 }
 
 void ContextImpl::on_heartbeat_echo(PeerId peer, int64_t sent_ns) {

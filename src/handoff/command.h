@@ -13,6 +13,7 @@
 #include "baton/status.h"
 #include "src/base/unique_fd.h"
 #include "src/handoff/grant_state.h"
+#include "src/handoff/inbox.h"
 #include "src/handoff/transfer_state.h"
 #include "src/wire/messages.h"
 
@@ -81,6 +82,7 @@ struct ConnectPath {
 struct PeerMessage {
   PeerId peer;
   std::unique_ptr<wire::Message> message;  // on the heap: it would make every entry large
+  Inbox::Room room{};                      // the message's, until it is executed
 };
 
 using Command = std::variant<std::monostate, OpenGrant, OpenTransfer, AddChunk, SealTransfer,
