@@ -126,8 +126,9 @@ void add_times(Lines& lines, const RunReport& report) {
     const int64_t push_rest_ns = after_prefill(report.handoff);
     const int64_t after_rest_ns = after_prefill(report.push_after);
     lines.add("push-after costs",
-              fmt::format("{}  from the end of prefill to the first token: {}, with {} {}",
-                          difference(after_rest_ns, push_rest_ns), duration(after_rest_ns),
+              fmt::format("{}{}  from the end of prefill to the first token: {}, with {} {}",
+                          after_rest_ns >= push_rest_ns ? "+" : "",
+                          duration(after_rest_ns - push_rest_ns), duration(after_rest_ns),
                           clean_text(report.hand_off), duration(push_rest_ns)));
   }
   if (!handed) return;
