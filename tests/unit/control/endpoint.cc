@@ -235,7 +235,7 @@ int64_t Endpoint::on_alarm(int64_t now_ns) {
   const std::lock_guard lock(mutex_);
   alarms.push_back(now_ns);
   changed_.notify_all();
-  return INT64_MAX;
+  return alarm ? alarm(now_ns) : INT64_MAX;
 }
 
 }  // namespace baton_test

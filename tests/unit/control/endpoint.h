@@ -76,6 +76,7 @@ class Endpoint final : public baton::control::ControlHandler {
   std::vector<int64_t> alarms;
   std::vector<std::string> log;
   std::vector<std::string> order;         // "up 1", "down 1": of all peers
+  std::function<int64_t(int64_t)> alarm;  // what on_alarm returns; INT64_MAX without it
   std::function<void()> on_each_message;  // called on the control thread, without the lock
 
  private:

@@ -143,6 +143,12 @@ bool RawClient::is_open() const {
   return got > 0 || (got < 0 && errno == EAGAIN);
 }
 
+bool RawClient::is_quiet() const {
+  uint8_t byte = 0;
+  return plain_.empty() && recv(fd_.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
+         errno == EAGAIN;
+}
+
 bool RawClient::is_closed_by_peer() {
   std::array<uint8_t, 4096> bytes;
   for (;;) {

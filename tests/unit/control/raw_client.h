@@ -47,6 +47,8 @@ class RawClient {
 
   // Whether the other side has neither closed nor reset the connection, as far as is known now.
   bool is_open() const;
+  // Whether nothing is there to be read now.
+  bool is_quiet() const;
   // Whether the other side closes (or resets), whatever it says before.
   bool is_closed_by_peer();
   bool read_exactly(std::span<uint8_t> into);
