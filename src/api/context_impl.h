@@ -173,7 +173,9 @@ class ContextImpl : public handoff::EngineOutput,
   Status fill_raw(handoff::TransferState& transfer, const RawRequest& request, const Offer& offer,
                   const PeerEntry& peer);
   Status hold_local(handoff::TransferState& transfer, SectionId section, RailIndex rail);
-  Status hold_remote(handoff::TransferState& transfer, SectionId section,
+  // Of a section that reaches to `end_bytes` at least, by what the peer says of it: an address past
+  // it might not even be one.
+  Status hold_remote(handoff::TransferState& transfer, SectionId section, uint64_t end_bytes,
                      const PeerEntry& peer) const;
   // REQUIRES: the Transfer's submit_mutex is held.
   Status append_chunk(const std::shared_ptr<handoff::TransferState>& transfer,

@@ -1,6 +1,7 @@
 // Peers: connections made and lost, and what the control thread does when time or a peer is over.
 #include <algorithm>
 #include <chrono>
+#include <unordered_set>
 
 #include "src/api/context_impl.h"
 
@@ -14,14 +15,16 @@ constexpr int64_t kBacklogRetryNs = 1 * kMsNs;
 
 std::string peer_text(PeerId peer) { return "peer " + std::to_string(peer.value); }
 
-template <typename List, typename Ids>
-void apply_change(List& known, List& added, const Ids& withdrawn) {
+template <typename Described, typename Id>
+void apply_change(std::vector<Described>& known, std::vector<Described>& added,
+                  const std::vector<Id>& withdrawn) {
+  const std::unordered_set<Id> gone(withdrawn.begin(), withdrawn.end());
+  std::unordered_set<Id> old = gone;
+  for (const auto& one : added) old.insert(one.id);
+  std::erase_if(known, [&](const auto& one) { return old.count(one.id) != 0; });
   for (auto& one : added) {
-    std::erase_if(known, [&](const auto& old) { return old.id == one.id; });
-    known.push_back(std::move(one));
+    if (gone.count(one.id) == 0) known.push_back(std::move(one));
   }
-  for (const auto id : withdrawn)
-    std::erase_if(known, [id](const auto& old) { return old.id == id; });
 }
 
 // False: `message` does not change what its sender offers.

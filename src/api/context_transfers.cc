@@ -149,15 +149,23 @@ Status ContextImpl::hold_local(handoff::TransferState& transfer, SectionId secti
 }
 
 Status ContextImpl::hold_remote(handoff::TransferState& transfer, SectionId section,
-                                const PeerEntry& peer) const {
-  const auto same = [section](const auto& remote) { return remote.id == section.value; };
-  if (std::any_of(transfer.remote.begin(), transfer.remote.end(), same)) return Status::ok();
+                                uint64_t end_bytes, const PeerEntry& peer) const {
+  const auto check_end = [&](uint64_t length_bytes) {
+    if (end_bytes <= length_bytes) return Status::ok();
+    return Status(StatusCode::kOutOfRange, "byte " + std::to_string(end_bytes - 1) +
+                                               " of section " + std::to_string(section.value) +
+                                               " of peer " + peer.info.name + ", which has " +
+                                               std::to_string(length_bytes) + " bytes");
+  };
+  for (const auto& held : transfer.remote) {
+    if (held.id == section.value) return check_end(held.length_bytes);
+  }
   for (const auto& described : peer.info.describe.sections) {
     if (described.id != section) continue;
     for (const auto& key : described.keys) {
       if (key.rail != peer.remote_rail) continue;
-      transfer.remote.push_back({section.value, {key.key, key.base}});
-      return Status::ok();
+      transfer.remote.push_back({section.value, {key.key, key.base}, described.length_bytes});
+      return check_end(described.length_bytes);
     }
   }
   return Status(StatusCode::kNotFound, "section " + std::to_string(section.value) + " of peer " +
@@ -240,8 +248,10 @@ Status ContextImpl::fill_push(handoff::TransferState& transfer, const PushReques
     }
   }
   for (const LayerGroup& group : target->layout.groups) {
-    for (const TensorPlace& place : group.places)
-      BATON_RETURN_IF_ERROR(hold_remote(transfer, place.section, peer));
+    for (const TensorPlace& place : group.places) {
+      const uint64_t end_bytes = place.offset_bytes + tensor_span_bytes(group, place);
+      BATON_RETURN_IF_ERROR(hold_remote(transfer, place.section, end_bytes, peer));
+    }
   }
   transfer.tokens = offer.message.tokens;
   transfer.next_token = transfer.tokens.begin;
@@ -282,7 +292,7 @@ Status ContextImpl::fill_raw(handoff::TransferState& transfer, const RawRequest&
                       std::to_string(wire::kMaxNotifyBytes));
   }
   BATON_RETURN_IF_ERROR(hold_local(transfer, request.local_section, peer.local_rail));
-  BATON_RETURN_IF_ERROR(hold_remote(transfer, request.remote_section, peer));
+  BATON_RETURN_IF_ERROR(hold_remote(transfer, request.remote_section, 0, peer));
   handoff::PermissionTable granted;
   uint8_t anywhere = 0;
   for (const auto& range : offer.message.ranges) {
@@ -309,6 +319,9 @@ Status ContextImpl::fill_raw(handoff::TransferState& transfer, const RawRequest&
               " of section " + std::to_string(request.remote_section.value) + " of peer " +
               peer.info.name + " lies outside grant " + std::to_string(request.grant.value));
     }
+    Status inside = hold_remote(transfer, request.remote_section,
+                                run.remote_offset_bytes + run.length_bytes, peer);
+    if (!inside.is_ok()) return Status(inside.code(), who + ", remote side: " + inside.message());
   }
   transfer.runs = request.runs;
   transfer.message = request.message;

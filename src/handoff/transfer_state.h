@@ -53,6 +53,7 @@ class TransferState : public transfer::PostOwner {
   struct RemoteSection {
     uint32_t id = 0;
     baton_region_key key{};
+    uint64_t length_bytes = 0;
   };
   struct LayerSent {
     uint64_t units = 0;  // of the plan

@@ -247,7 +247,7 @@ struct GrantOffer {
 
 struct Cancel {
   GrantId grant;
-  StatusCode code = StatusCode::kCancelled;
+  StatusCode code = StatusCode::kCancelled;  // not kOk
   std::string reason;
 
   friend bool operator==(const Cancel&, const Cancel&) = default;

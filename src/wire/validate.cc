@@ -204,6 +204,8 @@ Status check(const GrantOffer& offer) {
 Status check(const Cancel& cancel) {
   BATON_RETURN_IF_ERROR(check_nonzero("grant", cancel.grant.value));
   BATON_RETURN_IF_ERROR(check_code("code", cancel.code));
+  if (cancel.code == StatusCode::kOk)
+    return Status(StatusCode::kInvalidArgument, "code is OK, which is no cause");
   return check_text("reason", cancel.reason, kMaxTextBytes);
 }
 

@@ -135,6 +135,12 @@ TEST(Limits, UnknownEnumValuesAreRefused) {
   expect_refused(changed, StatusCode::kInvalidArgument, "added[0].kind is 9");
 }
 
+TEST(Limits, ACancelHasACause) {
+  EXPECT_TRUE(encode(Cancel{GrantId(1), StatusCode::kCancelled, ""}).is_ok());
+  expect_refused(Cancel{GrantId(1), StatusCode::kOk, ""}, StatusCode::kInvalidArgument,
+                 "Cancel: code is OK");
+}
+
 TEST(Limits, ZeroIdsAreRefused) {
   expect_refused(GrantEndAck{}, StatusCode::kInvalidArgument, "grant is 0");
   expect_refused(Fence{}, StatusCode::kInvalidArgument, "epoch is 0");

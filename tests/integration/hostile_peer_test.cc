@@ -1,0 +1,209 @@
+// A peer that speaks the protocol and lies, or says what nobody asked for: it is refused or
+// dropped, is told why, and nothing of it aborts or grows without bound. The peer is a control
+// plane whose messages this test writes.
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "tests/integration/rig.h"
+#include "tests/unit/control/endpoint.h"
+
+namespace baton_test {
+namespace {
+
+using baton::CacheId;
+using baton::GrantId;
+using baton::PathEpoch;
+using baton::PeerId;
+using baton::RailIndex;
+using baton::SectionId;
+using baton::Status;
+using baton::StatusCode;
+namespace wire = baton::wire;
+
+constexpr uint64_t kSectionBytes = 4096;
+constexpr PathEpoch kEpoch{7};
+
+class HostilePeer : public testing::Test {
+ protected:
+  HostilePeer() : hostile_(test_options("hostile")) {
+    require_ok(hostile_.started(), "ControlPlane::start");
+    hostile_.describe = wire::Describe{};
+    hostile_.describe.unit_bytes = wire::kMinUnitBytes;
+    hostile_.describe.heartbeat_interval_ms = 1000;
+    hostile_.describe.dead_after_ms = 5000;
+    wire::RailDescription rail;
+    rail.plugin = "tcp";
+    hostile_.describe.rails.push_back(rail);
+    wire::SectionDescription section;
+    section.id = SectionId(1);
+    section.name = "theirs";
+    section.length_bytes = kSectionBytes;
+    // As near to the end of the address space as it goes.
+    section.keys.push_back({RailIndex(0), 1, UINT64_MAX - kSectionBytes});
+    hostile_.describe.sections.push_back(section);
+  }
+
+  void open(baton::ContextOptions options = quiet_options("honest")) {
+    honest_ = std::make_unique<baton::Context>(
+        require(baton::Context::create(std::move(options)), "Context::create"));
+  }
+
+  void dial() {
+    peer_ = hostile_.dial_and_wait(honest_->address());
+    if (!peer_) require_ok(Status(StatusCode::kPeerLost, "no peer"), "dial");
+  }
+
+  void send(const wire::Message& message) {
+    require_ok(hostile_.plane().send(peer_, message), wire::message_name(message));
+  }
+
+  // The first T that the honest side said, from the nth of its messages on.
+  template <typename T>
+  std::optional<T> heard(size_t from = 0) {
+    std::optional<T> out;
+    hostile_.wait_for([&] {
+      for (size_t i = from; i < hostile_.messages.size() && !out.has_value(); ++i) {
+        if (const T* one = std::get_if<T>(&hostile_.messages[i].second)) out = *one;
+      }
+      return out.has_value();
+    });
+    return out;
+  }
+
+  // Up to the Path, as every peer: what it lies about comes later.
+  void connect() {
+    open();
+    dial();
+    send(wire::PathRequest{kEpoch, RailIndex(0), RailIndex(0), {}});
+    const auto reply = heard<wire::PathReply>();
+    ASSERT_TRUE(reply.has_value());
+    ASSERT_EQ(reply->code, StatusCode::kOk) << reply->error;
+    hostile_.plane().open_stream(peer_, kEpoch, reply->ticket);
+    stream_ = hostile_.wait_stream();
+    ASSERT_TRUE(stream_.is_valid());
+    honest_peer_ = next_event(*honest_, baton::EventKind::kPeerUp).peer;
+  }
+
+  void expect_dropped(StatusCode code, const std::string& word) {
+    const std::optional<Status> down = hostile_.wait_down(peer_);
+    ASSERT_TRUE(down.has_value()) << "it was not dropped";
+    EXPECT_EQ(down->code(), code) << down->to_string();
+    EXPECT_NE(down->message().find(word), std::string::npos) << down->to_string();
+  }
+
+  Endpoint hostile_;
+  std::unique_ptr<baton::Context> honest_;
+  baton::base::UniqueFd stream_;
+  PeerId peer_;         // the honest side, to the hostile one
+  PeerId honest_peer_;  // the hostile side, to the honest one
+};
+
+TEST_F(HostilePeer, AsksForASecondPath) {
+  connect();
+  send(wire::PathRequest{PathEpoch(8), RailIndex(0), RailIndex(0), {}});
+  expect_dropped(StatusCode::kProtocolError, "PathRequest");
+}
+
+TEST_F(HostilePeer, AnswersAPathRequestThatNobodySent) {
+  connect();
+  send(wire::PathReply{kEpoch, StatusCode::kOk, "", {}, {}});
+  expect_dropped(StatusCode::kProtocolError, "PathReply");
+}
+
+TEST_F(HostilePeer, OffersBytesPastTheEndOfItsSection) {
+  connect();
+  std::vector<uint8_t> memory(64);
+  baton::SectionOptions options;
+  options.name = "mine";
+  options.address = memory.data();
+  options.length_bytes = memory.size();
+  const auto section = require(honest_->register_section(options), "register_section");
+  wire::GrantOffer offer;
+  offer.grant = GrantId(9);
+  offer.kind = wire::GrantKind::kRanges;
+  offer.tag = "r";
+  offer.lease_ms = offer.deadline_ms = 20000;
+  offer.allow_write = true;
+  // Its key's base and this offset add up to an address past 2^64.
+  offer.ranges.push_back({SectionId(1), kSectionBytes - 32, 64});
+  send(offer);
+  const auto seen = require(honest_->wait_offer("r", 20000), "wait_offer");
+  baton::RawRequest request;
+  request.grant = seen.id;
+  request.local_section = section.id();
+  request.remote_section = SectionId(1);
+  request.runs = {{0, kSectionBytes - 32, 64}};
+  const auto refused = honest_->write(request);
+  EXPECT_EQ(refused.code(), StatusCode::kOutOfRange) << refused.status().to_string();
+  EXPECT_NE(refused.status().message().find("4096 bytes"), std::string::npos)
+      << refused.status().to_string();
+  request.runs = {{0, kSectionBytes - 32, 32}};
+  EXPECT_TRUE(honest_->write(request).is_ok()) << "what lies within is well";
+}
+
+TEST_F(HostilePeer, OffersACacheThatPassesTheEndOfItsSection) {
+  baton::LayerGroup group;
+  group.block_tokens = 4;
+  group.heads_total = group.heads = 1;
+  group.head_elements = 16;
+  group.tensors_per_layer = 1;
+  group.num_blocks = 8;
+  group.layers = {0};
+  const uint64_t block_bytes = 4 * 16 * 2;
+  group.places = {{SectionId(1), kSectionBytes - block_bytes, block_bytes}};
+  wire::CacheDescription theirs;
+  theirs.id = CacheId(3);
+  theirs.name = "theirs";
+  theirs.layout.groups = {group};
+  hostile_.describe.caches.push_back(theirs);
+  connect();
+
+  std::vector<uint8_t> memory(block_bytes * 8);
+  baton::SectionOptions options;
+  options.name = "mine";
+  options.address = memory.data();
+  options.length_bytes = memory.size();
+  const auto section = require(honest_->register_section(options), "register_section");
+  baton::CacheOptions cache;
+  cache.name = "mine";
+  group.places = {{section.id(), 0, block_bytes}};
+  cache.layout.groups = {group};
+  const auto mine = require(honest_->publish_cache(cache), "publish_cache");
+
+  wire::GrantOffer offer;
+  offer.grant = GrantId(9);
+  offer.tag = "kv";
+  offer.lease_ms = offer.deadline_ms = 20000;
+  offer.target_cache = CacheId(3);
+  offer.source_cache = mine.id();
+  offer.tokens = {0, 4};
+  offer.block_lists = {{7}};
+  offer.slots = {{0, 0}};
+  offer.units_per_slot = {1};
+  send(offer);
+  baton::PushRequest push;
+  push.grant = require(honest_->wait_offer("kv", 20000), "wait_offer").id;
+  push.cache = mine.id();
+  push.block_lists = {{0}};
+  const auto refused = honest_->push(push);
+  EXPECT_EQ(refused.code(), StatusCode::kOutOfRange) << refused.status().to_string();
+  EXPECT_NE(refused.status().message().find("section 1"), std::string::npos)
+      << refused.status().to_string();
+}
+
+TEST_F(HostilePeer, DescribesMoreSectionsThanArePossible) {
+  connect();
+  wire::SectionsChanged changed;
+  changed.added.resize(wire::kMaxSections);
+  for (uint32_t i = 0; i < wire::kMaxSections; ++i) changed.added[i].id = SectionId(i + 2);
+  send(changed);
+  expect_dropped(StatusCode::kExhausted, "65537 sections");
+}
+
+}  // namespace
+}  // namespace baton_test
