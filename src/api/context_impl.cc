@@ -138,11 +138,12 @@ Status ContextImpl::start_control() {
     if (!secret.is_ok()) return secret.status();
     control.secret = std::move(secret).value();
   }
-  auto started = control::ControlPlane::start(control, this, logger_, clock_);
-  if (!started.is_ok()) return started.status();
-  control_ = std::move(started).value();
+  auto created = control::ControlPlane::create(control, this, logger_, clock_);
+  if (!created.is_ok()) return created.status();
+  control_ = std::move(created).value();
   address_ = control_->address();
-  return Status::ok();
+  // A peer may be at the port already: its messages find everything in place.
+  return control_->begin();
 }
 
 // ---- progress

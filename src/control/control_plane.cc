@@ -29,7 +29,7 @@ ControlPlaneImpl::ControlPlaneImpl(ControlOptions options, ControlHandler* handl
 
 ControlPlaneImpl::~ControlPlaneImpl() { stop(); }
 
-Status ControlPlaneImpl::start() {
+Status ControlPlaneImpl::open() {
   if (options_.boot_id == BootId{}) base::secure_random_bytes(options_.boot_id);
   auto bind_address = numeric_address(options_.bind_host, options_.port);
   if (!bind_address.is_ok()) return bind_address.status();
@@ -64,6 +64,10 @@ Status ControlPlaneImpl::start() {
   event.data.u64 = 1;
   added = added && epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, listener_.get(), &event) == 0;
   if (!added) return Status(StatusCode::kExhausted, std::string("epoll: ") + std::strerror(errno));
+  return Status::ok();
+}
+
+Status ControlPlaneImpl::begin() {
   auto thread = base::Thread::start({"baton-control", options_.cpus}, [this] { run(); });
   if (!thread.is_ok()) return thread.status();
   thread_ = std::move(thread).value();
@@ -197,15 +201,26 @@ Result<std::unique_ptr<ControlPlane>> ControlPlane::start(ControlOptions options
                                                           ControlHandler* handler,
                                                           base::Logger& logger,
                                                           base::Clock& clock) {
+  auto plane = create(std::move(options), handler, logger, clock);
+  if (plane.is_ok()) BATON_RETURN_IF_ERROR((*plane)->begin());
+  return plane;
+}
+
+Result<std::unique_ptr<ControlPlane>> ControlPlane::create(ControlOptions options,
+                                                           ControlHandler* handler,
+                                                           base::Logger& logger,
+                                                           base::Clock& clock) {
   BATON_ASSERT(handler != nullptr, "a ControlPlane has a handler");
   BATON_RETURN_IF_ERROR(options.validate());
   auto impl = std::make_unique<ControlPlaneImpl>(std::move(options), handler, logger, clock);
-  BATON_RETURN_IF_ERROR(impl->start());
+  BATON_RETURN_IF_ERROR(impl->open());
   return std::unique_ptr<ControlPlane>(new ControlPlane(std::move(impl)));
 }
 
 ControlPlane::ControlPlane(std::unique_ptr<ControlPlaneImpl> impl) : impl_(std::move(impl)) {}
 ControlPlane::~ControlPlane() { impl_->stop(); }
+
+Status ControlPlane::begin() { return impl_->begin(); }
 
 const std::string& ControlPlane::address() const { return impl_->address(); }
 const BootId& ControlPlane::boot_id() const { return impl_->boot_id(); }

@@ -73,9 +73,16 @@ class ControlPlaneImpl;
 
 class ControlPlane {
  public:
-  // Binds, listens and starts the thread. `handler`, `logger` and `clock` (which decides all
+  // Binds and listens; no callback before begin(), so that a handler which needs this object can
+  // store it first. `handler`, `logger` and `clock` (which decides all
   // time-outs) are borrowed until stop() returned. kInvalidArgument: options; kPermissionDenied:
   // open bind without a secret; kAddressInUse: names the address; kIoError, kExhausted.
+  static Result<std::unique_ptr<ControlPlane>> create(ControlOptions options,
+                                                      ControlHandler* handler, base::Logger& logger,
+                                                      base::Clock& clock);
+  // Starts the thread. kExhausted. REQUIRES: called once.
+  Status begin();
+  // Both, for a handler whose callbacks do not need this object.
   static Result<std::unique_ptr<ControlPlane>> start(ControlOptions options,
                                                      ControlHandler* handler, base::Logger& logger,
                                                      base::Clock& clock);

@@ -56,7 +56,8 @@ class ControlPlaneImpl {
                    base::Clock& clock);
   ~ControlPlaneImpl();
 
-  Status start();
+  Status open();
+  Status begin();
 
   // ---- any thread (control_plane.cc)
   Result<PeerId> dial(std::string_view address);

@@ -168,6 +168,8 @@ class DeathOfTheReceiver : public testing::Test {
     auto again = start_push(context_, source_);
     require_ok(again.seal(), "seal");
     EXPECT_TRUE(again.wait(20000).is_ok()) << again.status().to_string();
+    ASSERT_TRUE(next.write_line("wait"));
+    EXPECT_EQ(next.read_line_after("ENDED ").value_or("?"), "DONE");
     ASSERT_TRUE(next.write_line("foreign"));
     EXPECT_EQ(next.read_line_after("FOREIGN ").value_or("?"), "0");
   }
