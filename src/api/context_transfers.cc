@@ -372,10 +372,10 @@ Status ContextImpl::submit_chunk(const std::shared_ptr<handoff::TransferState>& 
 Status ContextImpl::append_chunk(const std::shared_ptr<handoff::TransferState>& transfer,
                                  const ChunkPlan& plan,
                                  std::shared_ptr<counter::ProgressWordState> word) {
-  if (!transfer->life.is_active()) return ended(*transfer);
   if (transfer->sealed_by_caller) {
     return Status(StatusCode::kFailedPrecondition, transfer->describe() + " is sealed");
   }
+  if (!transfer->life.is_active()) return ended(*transfer);
   const TokenRange& all = transfer->tokens;
   if (plan.tokens.begin != transfer->next_token || plan.tokens.end <= plan.tokens.begin ||
       plan.tokens.end > all.end) {
