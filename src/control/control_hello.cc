@@ -281,27 +281,26 @@ void ControlPlaneImpl::hold(Link& link, LinkId other, uint32_t timeout_ms) {
 
 void ControlPlaneImpl::held_too_long(Link& link) {
   Link* other = find_link(link.waits_for);
-  link.stage = Stage::kHello;
-  if (other != nullptr && !other->is_ended) {
-    if (!other->is_known() || other->stage != Stage::kUp) {
-      const Status why(StatusCode::kDeadlineExceeded,
-                       "another connection of the same name was not decided in time");
-      if (link.is_dialer) {
-        fail(link, why);
-      } else {
-        refuse_hello(link, why, 0);
-      }
-      return;
-    }
+  if (other == nullptr || other->is_ended) {
+    decide_held(link.waits_for);
+    return;
+  }
+  if (other->stage == Stage::kUp) {
+    // Its end decides all that wait for it, this link included, in the order in which they came.
     fail(*other,
          Status(StatusCode::kPeerLost, "\"" + other->info.name + "\" did not answer within " +
                                            std::to_string(options_.limits.probe_timeout_ms) +
                                            " ms, and another process took its name"));
+    return;
   }
-  // fail() decides every link that waited for `other`, this one included if it was still held.
-  if (!link.is_open || link.stage != Stage::kHello) return;
-  link.stage = Stage::kHeld;
-  decide_held(link.waits_for);
+  const Status why(StatusCode::kDeadlineExceeded,
+                   "another connection of the same name was not decided in time");
+  link.stage = Stage::kHello;
+  if (link.is_dialer) {
+    fail(link, why);
+  } else {
+    refuse_hello(link, why, 0);
+  }
 }
 
 void ControlPlaneImpl::decide_held(LinkId other) {
