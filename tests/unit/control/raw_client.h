@@ -79,6 +79,8 @@ class RawServer {
   RawServer();
   // Where `name` would be dialled.
   std::string address(const std::string& name) const;
+  // Nobody listens any more.
+  void close() { fd_.reset(); }
   // The next connection.
   RawClient accept();
   // Accepts a plain control connection and reads its Hello.
