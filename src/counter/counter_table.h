@@ -33,14 +33,12 @@
 
 #include "baton/ids.h"
 #include "baton/status.h"
+#include "src/base/limits.h"
 #include "src/counter/immediate.h"
 
 namespace baton::counter {
 
-// Paths that one Peer may have at a time; ordinals are [0, kMaxPathsPerPeer). As many as fit: 64
-// bytes - value 8 - base 8
-// - target 8 - identity 8 = 32 = 8 * 4 bytes of `applied`.
-inline constexpr uint32_t kMaxPathsPerPeer = 8;
+using base::kMaxPathsPerPeer;
 
 // Slots [first, first + count).
 struct SlotExtent {

@@ -24,6 +24,7 @@
 #include "baton/layout.h"
 #include "baton/section.h"
 #include "baton/status.h"
+#include "src/base/limits.h"
 
 namespace baton::wire {
 
@@ -45,9 +46,9 @@ inline constexpr size_t kMaxCaches = 1024;
 inline constexpr size_t kMaxGroups = kMaxLayoutGroups;
 inline constexpr size_t kMaxLayers = kMaxLayoutLayers;  // slots of one Grant
 inline constexpr size_t kMaxBlocks = size_t{1}
-                                     << 20;     // block indices of one Grant, over all groups
-inline constexpr size_t kMaxRanges = 65536;     // ranges of one Grant
-inline constexpr size_t kMaxPathsPerPeer = 64;  // entries of one Quiesced
+                                     << 20;  // block indices of one Grant, over all groups
+inline constexpr size_t kMaxRanges = 65536;  // ranges of one Grant
+using base::kMaxPathsPerPeer;                // entries of one Quiesced
 inline constexpr size_t kMaxApplied = size_t{1} << 18;      // entries of one Fenced
 inline constexpr uint32_t kMaxLeaseMs = 24u * 3600 * 1000;  // also deadlines
 inline constexpr uint32_t kMinUnitBytes = 4096;

@@ -74,6 +74,14 @@ TEST(Limits, RangesHaveBytesAndDoNotWrap) {
   expect_refused(offer, StatusCode::kOutOfRange, "ranges[1]: offset + length goes past 2^64");
 }
 
+TEST(Limits, PathsOfOneQuiesced) {
+  Quiesced quiesced{GrantId(1), std::vector<Quiesced::OnPath>(8)};
+  for (auto& path : quiesced.paths) path.epoch = PathEpoch(1);
+  EXPECT_TRUE(encode(quiesced).is_ok());
+  quiesced.paths.push_back(quiesced.paths.back());
+  expect_refused(quiesced, StatusCode::kOutOfRange, "count of paths is 9, at most 8");
+}
+
 TEST(Limits, UnitBytes) {
   Describe describe;
   for (const uint32_t wrong : {0u, kMinUnitBytes - 1, kMaxUnitBytes + 1}) {
