@@ -78,7 +78,9 @@ struct ContextOptions {
       4096;  // entries between callers and the data thread; full: BUSY. A power of two
   uint32_t max_events =
       65536;  // events that nobody polled; further messages of peers are refused. A power of two
-  uint32_t max_live = 4096;  // Grants and Transfers alive at once, each
+  // Grants and Transfers alive at once, each; offers of one peer, too: a Grant past them ends
+  // EXHAUSTED on its side.
+  uint32_t max_live = 4096;
 
   // ---- log
   LogLevel log_level = LogLevel::kWarning;

@@ -115,6 +115,7 @@ class ContextImpl : public handoff::EngineOutput,
     std::shared_ptr<handoff::Inbox> inbox = std::make_shared<handoff::Inbox>();
     bool cut_off = false;     // it sent more than is kept of a peer: nothing more of it is heard
     bool path_asked = false;  // its PathRequest or PathReply came
+    size_t offers = 0;        // of it, in offers_
     RailIndex local_rail;
     RailIndex remote_rail;
     PathEpoch epoch;

@@ -34,10 +34,29 @@ void ContextImpl::offer_arrived(PeerId peer, wire::GrantOffer message) {
   event.peer = peer;
   event.grant = message.grant;
   event.tag = message.tag;
+  Status refused;
   {
     const std::lock_guard<std::mutex> lock(state_mutex_);
-    if (peers_.count(peer) == 0) return;
-    offers_[message.grant] = Offer{peer, std::move(message), clock_.now_ns(), false};
+    const auto from = peers_.find(peer);
+    if (from == peers_.end()) return;
+    const std::string who = "grant " + std::to_string(message.grant.value);
+    if (offers_.count(message.grant) != 0) {
+      refused = Status(StatusCode::kFailedPrecondition, who + " is on offer already");
+    } else if (from->second.offers == options_.max_live) {
+      refused =
+          Status(StatusCode::kExhausted,
+                 who + ": \"" + options_.name + "\" keeps " + std::to_string(from->second.offers) +
+                     " offers of one peer (ContextOptions::max_live), and no more");
+    } else {
+      ++from->second.offers;
+      offers_[message.grant] = Offer{peer, std::move(message), clock_.now_ns(), false};
+    }
+  }
+  if (!refused.is_ok()) {
+    // As a writer that gives up: the Grant ends there with this code.
+    Status told = send(peer, wire::Cancel{event.grant, refused.code(), refused.message()});
+    if (!told.is_ok()) drop_peer(peer, told);
+    return;
   }
   state_changed_.notify_all();
   emit(std::move(event));
@@ -46,7 +65,10 @@ void ContextImpl::offer_arrived(PeerId peer, wire::GrantOffer message) {
 void ContextImpl::offer_ended(PeerId peer, GrantId grant) {
   const std::lock_guard<std::mutex> lock(state_mutex_);
   const auto found = offers_.find(grant);
-  if (found != offers_.end() && found->second.peer == peer) offers_.erase(found);
+  if (found == offers_.end() || found->second.peer != peer) return;
+  offers_.erase(found);
+  const auto from = peers_.find(peer);
+  if (from != peers_.end()) --from->second.offers;
 }
 
 bool ContextImpl::offer_stands(PeerId peer, GrantId grant) {

@@ -148,6 +148,7 @@ class Engine : public transport::DataWork, public transport::RailEvents {
   void open_grant(const std::shared_ptr<GrantState>& grant, int64_t now_ns);
   void layer_counted(GrantState& grant, uint32_t ordinal);
   void complete_grant(Link& link, GrantState& grant, int64_t now_ns);
+  void tell_end(Link& link, const wire::GrantEnd& end);
   void begin_grant_end(Link& link, GrantState& grant, int64_t now_ns);
   bool is_quiet(Link& link, const GrantState& grant) const;
   void settle_grants(Link& link, int64_t now_ns);

@@ -114,8 +114,18 @@ void Engine::complete_grant(Link& link, GrantState& grant, int64_t) {
   end.grant = grant.id;
   end.verdict = StatusCode::kOk;
   end.units = grant.units_counted.load(std::memory_order_relaxed);
-  link.ended[grant.id] = end;
+  tell_end(link, end);
+}
+
+// The verdict is kept until the writer has acknowledged it.
+void Engine::tell_end(Link& link, const wire::GrantEnd& end) {
+  if (!link.up) return;
+  link.ended[end.grant] = end;
   send_or_drop(link, end);
+  if (link.ended.size() <= Inbox::kMaxMessages) return;
+  output_->drop_peer(link.peer, Status(StatusCode::kExhausted,
+                                       "the peer has not acknowledged " +
+                                           std::to_string(link.ended.size()) + " ended grants"));
 }
 
 void Engine::begin_grant_end(Link& link, GrantState& grant, int64_t now_ns) {
@@ -155,8 +165,7 @@ void Engine::settle_grants(Link& link, int64_t now_ns) {
         end.verdict = why.code();
         end.units = grant->units_counted.load(std::memory_order_relaxed);
         end.message = why.message();
-        if (link.up) link.ended[grant->id] = end;
-        send_or_drop(link, end);
+        tell_end(link, end);
         grant->life.finish(why, now_ns);
         finish_grant(link, grant, now_ns);
         continue;
@@ -205,7 +214,10 @@ void Engine::cancel_arrived(Link& link, const wire::Cancel& cancel, int64_t now_
     transfer->cancel_from_peer = true;
     is_push = is_push || transfer->kind == TransferKind::kPush;
   }
-  if (!is_push) link.quiesce_owed.push_back(cancel.grant);
+  const auto owed = link.quiesce_owed.begin();
+  const auto owed_end = link.quiesce_owed.end();
+  if (!is_push && std::find(owed, owed_end, cancel.grant) == owed_end)
+    link.quiesce_owed.push_back(cancel.grant);
 }
 
 void Engine::quiesced_arrived(Link& link, const wire::Quiesced& quiesced, int64_t now_ns) {

@@ -147,5 +147,51 @@ TEST_F(Flood, ConnectionsThatComeAndGoWhileMessagesWaitLeaveNothingBehind) {
   })) << received;
 }
 
+// More Grants than the other side keeps: those past its bound end there and then, the others are
+// well.
+TEST_F(Flood, OfGrantsEndsThoseThatAreTooMany) {
+  constexpr uint32_t kKept = 4;
+  baton::ContextOptions options = quiet_options("small");
+  options.max_live = kKept;
+  auto small = require(baton::Context::create(std::move(options)), "Context::create");
+  std::vector<uint8_t> memory(64);
+  baton::SectionOptions section_options;
+  section_options.name = "pages";
+  section_options.address = memory.data();
+  section_options.length_bytes = memory.size();
+  auto section = require(flooder_->register_section(section_options), "register_section");
+  const auto peer = require(flooder_->connect(small.address()), "connect");
+  std::vector<baton::Grant> grants;
+  for (uint32_t i = 0; i < 3 * kKept; ++i) {
+    baton::RangeGrantRequest request;
+    request.peer = peer;
+    request.tag = std::to_string(i);
+    request.ranges = {{section.id(), 0, 64}};
+    request.allow_write = true;
+    grants.push_back(require(flooder_->grant_ranges(request), "grant_ranges"));
+  }
+  for (uint32_t i = kKept; i < 3 * kKept; ++i) {
+    const Status end = grants[i].wait(20000);
+    EXPECT_EQ(end.code(), StatusCode::kExhausted) << i << ": " << end.to_string();
+    EXPECT_EQ(grants[i].state(), baton::State::kFailed) << i;
+  }
+  for (uint32_t i = 0; i < kKept; ++i) {
+    EXPECT_EQ(grants[i].state(), baton::State::kActive) << i;
+    EXPECT_TRUE(small.wait_offer(std::to_string(i), 20000).is_ok()) << i;
+  }
+  // Their end makes room for as many.
+  for (uint32_t i = 0; i < kKept; ++i) {
+    grants[i].cancel("enough");
+    EXPECT_EQ(grants[i].wait(20000).code(), StatusCode::kCancelled) << i;
+  }
+  baton::RangeGrantRequest request;
+  request.peer = peer;
+  request.tag = "late";
+  request.ranges = {{section.id(), 0, 64}};
+  auto late = require(flooder_->grant_ranges(request), "grant_ranges");
+  EXPECT_TRUE(small.wait_offer("late", 20000).is_ok());
+  EXPECT_EQ(late.state(), baton::State::kActive);
+}
+
 }  // namespace
 }  // namespace baton_test

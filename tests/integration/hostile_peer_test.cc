@@ -48,7 +48,7 @@ class HostilePeer : public testing::Test {
     hostile_.describe.sections.push_back(section);
   }
 
-  void open(baton::ContextOptions options = quiet_options("honest")) {
+  void open(baton::ContextOptions options) {
     honest_ = std::make_unique<baton::Context>(
         require(baton::Context::create(std::move(options)), "Context::create"));
   }
@@ -75,9 +75,20 @@ class HostilePeer : public testing::Test {
     return out;
   }
 
+  static wire::GrantOffer ranges(uint64_t id) {
+    wire::GrantOffer offer;
+    offer.grant = GrantId(id);
+    offer.kind = wire::GrantKind::kRanges;
+    offer.tag = "r" + std::to_string(id);
+    offer.lease_ms = offer.deadline_ms = 20000;
+    offer.allow_write = true;
+    offer.ranges.push_back({SectionId(1), 0, 64});
+    return offer;
+  }
+
   // Up to the Path, as every peer: what it lies about comes later.
-  void connect() {
-    open();
+  void connect(baton::ContextOptions options = quiet_options("honest")) {
+    open(std::move(options));
     dial();
     send(wire::PathRequest{kEpoch, RailIndex(0), RailIndex(0), {}});
     const auto reply = heard<wire::PathReply>();
@@ -123,16 +134,11 @@ TEST_F(HostilePeer, OffersBytesPastTheEndOfItsSection) {
   options.address = memory.data();
   options.length_bytes = memory.size();
   const auto section = require(honest_->register_section(options), "register_section");
-  wire::GrantOffer offer;
-  offer.grant = GrantId(9);
-  offer.kind = wire::GrantKind::kRanges;
-  offer.tag = "r";
-  offer.lease_ms = offer.deadline_ms = 20000;
-  offer.allow_write = true;
+  wire::GrantOffer offer = ranges(9);
   // Its key's base and this offset add up to an address past 2^64.
-  offer.ranges.push_back({SectionId(1), kSectionBytes - 32, 64});
+  offer.ranges[0] = {SectionId(1), kSectionBytes - 32, 64};
   send(offer);
-  const auto seen = require(honest_->wait_offer("r", 20000), "wait_offer");
+  const auto seen = require(honest_->wait_offer("r9", 20000), "wait_offer");
   baton::RawRequest request;
   request.grant = seen.id;
   request.local_section = section.id();
@@ -194,6 +200,42 @@ TEST_F(HostilePeer, OffersACacheThatPassesTheEndOfItsSection) {
   EXPECT_EQ(refused.code(), StatusCode::kOutOfRange) << refused.status().to_string();
   EXPECT_NE(refused.status().message().find("section 1"), std::string::npos)
       << refused.status().to_string();
+}
+
+TEST_F(HostilePeer, OffersMoreGrantsThanAreKept) {
+  baton::ContextOptions options = quiet_options("honest");
+  options.max_live = 4;
+  connect(std::move(options));
+  for (uint64_t id = 1; id <= 5; ++id) send(ranges(id));
+  const auto refused = heard<wire::Cancel>();
+  ASSERT_TRUE(refused.has_value());
+  EXPECT_EQ(refused->grant, GrantId(5));
+  EXPECT_EQ(refused->code, StatusCode::kExhausted);
+  EXPECT_NE(refused->reason.find("4 offers"), std::string::npos) << refused->reason;
+  for (uint64_t id = 1; id <= 4; ++id) {
+    const std::string tag = "r" + std::to_string(id);
+    EXPECT_EQ(require(honest_->wait_offer(tag, 20000), "wait_offer").id, GrantId(id));
+  }
+  EXPECT_EQ(honest_->wait_offer("r5", 0).code(), StatusCode::kDeadlineExceeded);
+  // The end of one makes room for one.
+  send(wire::Cancel{GrantId(2), StatusCode::kCancelled, "enough"});
+  ASSERT_TRUE(heard<wire::Quiesced>().has_value());
+  send(ranges(6));
+  EXPECT_EQ(require(honest_->wait_offer("r6", 20000), "wait_offer").id, GrantId(6));
+}
+
+TEST_F(HostilePeer, OffersAGrantThatIsOnOfferAlready) {
+  connect();
+  send(ranges(1));
+  wire::GrantOffer again = ranges(1);
+  again.tag = "again";
+  send(again);
+  const auto refused = heard<wire::Cancel>();
+  ASSERT_TRUE(refused.has_value());
+  EXPECT_EQ(refused->grant, GrantId(1));
+  EXPECT_EQ(refused->code, StatusCode::kFailedPrecondition) << refused->reason;
+  EXPECT_EQ(honest_->wait_offer("again", 0).code(), StatusCode::kDeadlineExceeded);
+  EXPECT_TRUE(honest_->wait_offer("r1", 0).is_ok());
 }
 
 TEST_F(HostilePeer, DescribesMoreSectionsThanArePossible) {
