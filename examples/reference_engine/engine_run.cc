@@ -104,6 +104,7 @@ int conclude(const Status& status, const Comparison& comparison, const EngineOpt
   if (!status.is_ok()) return fail(status);
   const RunReport& report = comparison.report();
   std::fputs(report_text(report).c_str(), stdout);
+  std::fflush(stdout);  // before a report that goes to the same place
   const Status written = write_outputs(report, options);
   if (!written.is_ok()) return fail(written);
   if (std::fflush(stdout) != 0) {
