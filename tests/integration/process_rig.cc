@@ -1,7 +1,6 @@
 #include "tests/integration/process_rig.h"
 
 #include <linux/capability.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -187,7 +186,8 @@ int run_memlock() {
   limit_locked_memory(kLimit);
   Pool source(big_shape());
   Pool target(big_shape());
-  if (::mlock(source.memory().data(), 2 * kLimit) == 0) {
+  // By number: sanitizers make mlock() do nothing.
+  if (::syscall(SYS_mlock, source.memory().data(), 2 * kLimit) == 0) {
     say("UNLIMITED");
     return 0;
   }

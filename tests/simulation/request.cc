@@ -420,7 +420,11 @@ void Request::check_outcome(bool is_disturbed) const {
   if (is_push && transfer_end_.has_value()) {
     EXPECT_TRUE(!transfer_end_->is_ok() || grant_end_->is_ok());
     EXPECT_TRUE(!grant_end_->is_ok() || transfer_end_->is_ok() || is_disturbed);
-    if (!is_disturbed) {
+    // One code on both sides; but one that came too late to be heard of has no verdict to adopt.
+    const bool was_late =
+        transfer_end_->message().find("the Grant has ended") != std::string::npos &&
+        (!has_transfer_record_ || transfer_record_.posts == 0);
+    if (!is_disturbed && !was_late) {
       EXPECT_EQ(grant_end_->code(), transfer_end_->code());
     }
   }
