@@ -46,10 +46,10 @@ struct Generated {
 
 // One round of measurement; 0: not measured.
 struct RunRound {
-  int64_t prefill_alone_ns = 0;        // in the prefill process, with no hand-off
-  int64_t prefill_push_ns = 0;         // the same, with layer-wise push
-  // CPU time of the whole prefill process meanwhile, Baton's threads included: unlike the two above,
-  // it does not depend on what else the machine does.
+  int64_t prefill_alone_ns = 0;  // in the prefill process, with no hand-off
+  int64_t prefill_push_ns = 0;   // the same, with layer-wise push
+  // CPU time of the whole prefill process meanwhile, Baton's threads included: unlike the two
+  // above, it does not depend on what else the machine does.
   int64_t prefill_alone_cpu_ns = 0;
   int64_t prefill_push_cpu_ns = 0;
   int64_t tail_ns = 0;                 // of layer-wise push
