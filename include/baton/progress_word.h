@@ -41,9 +41,8 @@ class BATON_EXPORT ProgressWord {
   void tick();
   // The word itself, 64-byte aligned, for a writer that Baton does not call (a GPU kernel, another
   // library). Such a writer uses release stores, and never goes back. Nobody wakes the data thread
-  // for it: from this call on, whoever sleeps on the data path looks at the word every millisecond
-  // while a Transfer waits for it. In kCaller mode that is wait_event() and its like; event_fd()
-  // tells nothing of such a store.
+  // for it: from this call on, the data path looks at the word every millisecond while a Transfer
+  // waits for it; in kCaller mode event_fd() asks for progress() as often.
   uint64_t* address() const;
 
  private:

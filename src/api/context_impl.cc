@@ -1,10 +1,8 @@
 #include "src/api/context_impl.h"
 
-#include <sys/epoll.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <chrono>
 #include <cstdio>
 #include <cstring>
@@ -87,16 +85,11 @@ Status ContextImpl::start() {
   if (options_.progress == ProgressMode::kThread) {
     BATON_RETURN_IF_ERROR(loop_->start());
   } else {
-    caller_fd_.reset(::epoll_create1(EPOLL_CLOEXEC));
-    for (const int fd : {events_->fd(), loop_->fd()}) {
-      epoll_event event{};
-      event.events = EPOLLIN;
-      if (::epoll_ctl(caller_fd_.get(), EPOLL_CTL_ADD, fd, &event) != 0) {
-        return Status(StatusCode::kIoError, std::string("epoll_ctl for the caller's descriptor: ") +
-                                                std::strerror(errno));
-      }
-    }
-    waker_->prepare_sleep();
+    auto caller_fd = CallerFd::create(events_->fd(), loop_->fd());
+    if (!caller_fd.is_ok()) return caller_fd.status();
+    caller_fd_.emplace(std::move(caller_fd).value());
+    const std::lock_guard<std::mutex> lock(progress_mutex_);
+    rest(false);
   }
   return start_control();
 }
@@ -154,10 +147,14 @@ uint32_t ContextImpl::progress() {
   const std::lock_guard<std::mutex> lock(progress_mutex_);
   waker_->finish_sleep();
   const uint32_t done = loop_->turn();
-  // Between calls whoever has work makes event_fd() readable.
-  waker_->prepare_sleep();
-  if (done > 0 || engine_->has_work()) waker_->wake();
+  rest(done > 0);
   return done;
+}
+
+void ContextImpl::rest(bool busy) {
+  // Between calls whoever has work makes event_fd() readable; so do rails, and time.
+  if (loop_->arm() || busy) waker_->wake();
+  caller_fd_->wake_at(loop_->next_turn_ns(), clock_.now_ns());
 }
 
 bool ContextImpl::wait_until(int64_t deadline_ns, const std::function<bool()>& is_done,
@@ -173,7 +170,7 @@ bool ContextImpl::wait_until(int64_t deadline_ns, const std::function<bool()>& i
     } else if (progress() == 0 && !is_done()) {
       const std::lock_guard<std::mutex> lock(progress_mutex_);
       loop_->sleep(std::min(deadline_ns, now + kDriveSliceNs));
-      waker_->prepare_sleep();
+      rest(false);
     }
   }
   return true;
@@ -368,7 +365,7 @@ void ContextImpl::emit(Event event) {
 }
 
 int ContextImpl::event_fd() const {
-  return caller_fd_.is_valid() ? caller_fd_.get() : events_->fd();
+  return caller_fd_.has_value() ? caller_fd_->fd() : events_->fd();
 }
 
 Result<Event> ContextImpl::wait_event(uint32_t timeout_ms) {

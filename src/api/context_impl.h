@@ -16,11 +16,13 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
 #include "baton/context.h"
+#include "src/api/caller_fd.h"
 #include "src/api/event_queue.h"
 #include "src/base/clock.h"
 #include "src/base/log.h"
@@ -133,6 +135,9 @@ class ContextImpl : public handoff::EngineOutput,
   Status open_rails();
   Status start_control();
 
+  // kCaller, between turns: from here on event_fd() tells when one is due. `busy`: one is now.
+  // REQUIRES: progress_mutex_ is held.
+  void rest(bool busy);
   // Runs `task` where rails may be called, and waits for it.
   void run_on_data(const std::function<void()>& task);
   Status unregister(const std::shared_ptr<section::SectionRecord>& record);
@@ -192,7 +197,7 @@ class ContextImpl : public handoff::EngineOutput,
   std::unique_ptr<counter::CounterTable> counters_;
   section::SectionTable sections_;
   std::unique_ptr<EventQueue> events_;
-  base::UniqueFd caller_fd_;  // kCaller: epoll over events and the data loop
+  std::optional<CallerFd> caller_fd_;  // kCaller; its timer: progress_mutex_
   transport::PluginRegistry plugins_;
   std::vector<std::unique_ptr<transport::Rail>> rails_;
   std::unique_ptr<handoff::Engine> engine_;

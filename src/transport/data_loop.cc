@@ -80,14 +80,21 @@ uint32_t DataLoop::turn() {
   return done + work_->after_rails(clock_.now_ns());
 }
 
-void DataLoop::sleep(int64_t until_ns) {
+bool DataLoop::arm() {
   waker_->prepare_sleep();
   bool ready = work_->has_work() || stopping_.load(std::memory_order_acquire);
   for (Rail* rail : rails_) ready = rail->plugin().arm(rail->handle()) != 0 || ready;
-  if (!ready) {
-    const int64_t now_ns = clock_.now_ns();
-    int64_t wait_ns = std::min(until_ns, work_->next_timer_ns()) - now_ns;
-    if (must_poll_) wait_ns = std::min(wait_ns, kPollIntervalNs);
+  return ready;
+}
+
+int64_t DataLoop::next_turn_ns() const {
+  const int64_t timer_ns = work_->next_timer_ns();
+  return must_poll_ ? std::min(timer_ns, clock_.now_ns() + kPollIntervalNs) : timer_ns;
+}
+
+void DataLoop::sleep(int64_t until_ns) {
+  if (!arm()) {
+    int64_t wait_ns = std::min(until_ns, next_turn_ns()) - clock_.now_ns();
     wait_ns = std::clamp<int64_t>(wait_ns, 0, 1'000'000'000);
     timespec timeout{wait_ns / 1'000'000'000, wait_ns % 1'000'000'000};
     epoll_event events[8];

@@ -62,8 +62,12 @@ class DataLoop {
 
   // One turn, for a caller who drives.
   uint32_t turn();
-  // Polls readable when turn() has work.
+  // Between turns of a caller who drives: fd() polls readable as soon as turn() has work, but for
+  // what only time brings. True: it has work now (fd() may not tell).
+  bool arm();
   int fd() const { return epoll_.get(); }
+  // When turn() must be called again at the latest; INT64_MAX: never.
+  int64_t next_turn_ns() const;
   // Sleeps until there is work or `until_ns`.
   void sleep(int64_t until_ns);
 
