@@ -55,6 +55,7 @@ std::vector<uint8_t> encode(const HelloReply& reply) {
 std::vector<uint8_t> encode(const PrefillRequest& request) {
   return bytes_of({{"id", request.id},
                    {"hand_off", hand_off_name(request.hand_off)},
+                   {"pause_ms", request.pause_ms},
                    {"tokens", request.tokens}});
 }
 
@@ -94,6 +95,7 @@ Result<PrefillRequest> decode_request(std::span<const uint8_t> bytes) {
     auto hand_off = parse_hand_off(value.at("hand_off").get<std::string>());
     if (!hand_off.is_ok()) return hand_off.status();
     request.hand_off = *hand_off;
+    value.at("pause_ms").get_to(request.pause_ms);
     value.at("tokens").get_to(request.tokens);
     return request;
   });

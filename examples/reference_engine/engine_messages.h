@@ -30,6 +30,7 @@ struct HelloReply {
 struct PrefillRequest {
   uint64_t id = 0;
   HandOff hand_off = HandOff::kPush;
+  uint32_t pause_ms = 0;         // kPaced: before each layer
   std::vector<uint32_t> tokens;  // all that prefill computes: without the prompt's last
 
   // The tag of its Grant.

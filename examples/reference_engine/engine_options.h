@@ -53,6 +53,7 @@ struct EngineOptions {
   uint32_t requests = 1;  // request i drops the first i tokens of the prompt
   uint32_t rounds = 1;    // of each mode, in turn, before the run that is reported
   bool measure_layer = false;
+  uint32_t pause_ms = 5;  // before each layer of that measurement; longer than one takes
 
   // Equal on both sides, because the bits depend on them.
   std::string kv_dtype = "bf16";
