@@ -30,8 +30,8 @@ Immediate immediate(const SlotRef& slot, uint32_t weight) {
 // ---- limits
 
 TEST(PathChannelEnd, StagingIsBounded) {
-  PathPair pair(covering_plan());
   RecordingOwner owner;
+  PathPair pair(covering_plan());
   uint64_t staged = 0;
   while (pair.stage_unit(owner, kFirst, 200 * staged, 200 * staged, kUnit)) ++staged;
   EXPECT_EQ(staged, 128u);
@@ -44,8 +44,8 @@ TEST(PathChannelEnd, StagingIsBounded) {
 TEST(PathChannelEnd, WhatAPlugInDoesNotTakeNowIsTakenLater) {
   baton_loopback_plan plan = covering_plan();
   plan.max_posts = 4;
-  PathPair pair(plan);
   RecordingOwner owner;
+  PathPair pair(plan);
   for (uint64_t i = 0; i < 10; ++i)
     ASSERT_TRUE(pair.stage_unit(owner, kFirst, 200 * i, 200 * i, kUnit));
   pair.channel().close_batch();
@@ -64,8 +64,8 @@ TEST(PathChannelEnd, WhatAPlugInDoesNotTakeNowIsTakenLater) {
 
 TEST(PathChannelEnd, TheWindowBoundsWhatIsUnderWay) {
   constexpr uint32_t kMegabyte = 1u << 20;
-  PathPair pair(covering_plan(), 12 * kMegabyte, kMegabyte);
   RecordingOwner owner;
+  PathPair pair(covering_plan(), 12 * kMegabyte, kMegabyte);
   for (uint64_t i = 0; i < 12; ++i)
     ASSERT_TRUE(pair.stage_unit(owner, kFirst, i * kMegabyte, i * kMegabyte, kMegabyte));
   pair.channel().close_batch();
@@ -80,8 +80,8 @@ TEST(PathChannelEnd, TheWindowBoundsWhatIsUnderWay) {
 
 TEST(PathChannelEnd, APostLongerThanTheWindowGoesAlone) {
   constexpr uint32_t kMegabyte = 1u << 20;
-  PathPair pair(covering_plan(), 24 * kMegabyte, 12 * kMegabyte);
   RecordingOwner owner;
+  PathPair pair(covering_plan(), 24 * kMegabyte, 12 * kMegabyte);
   ASSERT_TRUE(pair.stage_unit(owner, kFirst, 0, 0, 12 * kMegabyte));
   ASSERT_TRUE(pair.stage_unit(owner, kSecond, 12 * kMegabyte, 12 * kMegabyte, 12 * kMegabyte));
   pair.channel().close_batch();
@@ -93,8 +93,8 @@ TEST(PathChannelEnd, APostLongerThanTheWindowGoesAlone) {
 TEST(PathChannelEnd, OneOpStaysFreeForAFlush) {
   baton_loopback_plan plan = covering_plan();
   plan.max_posts = 4096;
-  PathPair pair(plan);
   RecordingOwner owner;
+  PathPair pair(plan);
   uint64_t accepted = 0;
   for (uint64_t i = 0; i < 1100; ++i) {
     if (!pair.stage_write(owner, 0, 2 * i, 1)) break;
@@ -113,8 +113,8 @@ TEST(PathChannelEnd, OneOpStaysFreeForAFlush) {
 TEST(PathChannelEnd, AFlushThatThePlugInHasNoRoomForIsTriedAgain) {
   baton_loopback_plan plan = covering_plan();
   plan.max_posts = 1;
-  PathPair pair(plan);
   RecordingOwner owner;
+  PathPair pair(plan);
   ASSERT_TRUE(pair.stage_write(owner, 0, 0, kUnit));
   EXPECT_EQ(pair.channel().push(), 1u);
   EXPECT_EQ(pair.channel().flush(&owner).code(), StatusCode::kBusy);
@@ -129,8 +129,8 @@ TEST(PathChannelEnd, AFlushThatThePlugInHasNoRoomForIsTriedAgain) {
 // ---- cancel
 
 TEST(PathChannelEnd, DropOfWhatThePlugInNeverSawNeedsNothing) {
-  PathPair pair(covering_plan());
   RecordingOwner owner;
+  PathPair pair(covering_plan());
   for (uint64_t i = 0; i < 5; ++i)
     ASSERT_TRUE(pair.stage_unit(owner, kFirst, 200 * i, 200 * i, kUnit));
   pair.channel().drop(&owner);
@@ -143,8 +143,8 @@ TEST(PathChannelEnd, DropOfWhatThePlugInNeverSawNeedsNothing) {
 }
 
 TEST(PathChannelEnd, DropClosesABatchOfWhichAPartIsOut) {
-  PathPair pair(covering_plan());
   RecordingOwner owner;
+  PathPair pair(covering_plan());
   for (uint64_t i = 0; i < 5; ++i)
     ASSERT_TRUE(pair.stage_unit(owner, kFirst, 200 * i, 200 * i, kUnit));
   EXPECT_EQ(pair.channel().push(), 4u);
@@ -159,8 +159,8 @@ TEST(PathChannelEnd, DropClosesABatchOfWhichAPartIsOut) {
 TEST(PathChannelEnd, DropKeepsOnlyTheFirstPostThatIsLeftOfAnOpenBatch) {
   baton_loopback_plan plan = covering_plan();
   plan.max_posts = 3;
-  PathPair pair(plan);
   RecordingOwner owner;
+  PathPair pair(plan);
   for (uint64_t i = 0; i < 10; ++i)
     ASSERT_TRUE(pair.stage_unit(owner, kFirst, 200 * i, 200 * i, kUnit));
   EXPECT_EQ(pair.channel().push(), 3u);
@@ -177,8 +177,8 @@ TEST(PathChannelEnd, DropKeepsOnlyTheFirstPostThatIsLeftOfAnOpenBatch) {
 TEST(PathChannelEnd, DropKeepsAClosedBatchOfWhichAPartIsOutAndNoneBehindIt) {
   baton_loopback_plan plan = covering_plan();
   plan.max_posts = 2;
-  PathPair pair(plan);
   RecordingOwner owner;
+  PathPair pair(plan);
   for (uint64_t i = 0; i < 5; ++i)
     ASSERT_TRUE(pair.stage_unit(owner, kFirst, 200 * i, 200 * i, kUnit));
   for (uint64_t i = 5; i < 9; ++i)
@@ -196,9 +196,9 @@ TEST(PathChannelEnd, DropKeepsAClosedBatchOfWhichAPartIsOutAndNoneBehindIt) {
 }
 
 TEST(PathChannelEnd, DropLeavesOtherOwnersAlone) {
-  PathPair pair(covering_plan());
   RecordingOwner gone;
   RecordingOwner stays;
+  PathPair pair(covering_plan());
   ASSERT_TRUE(pair.stage_unit(stays, kFirst, 0, 0, kUnit));
   ASSERT_TRUE(pair.stage_unit(gone, kSecond, 200, 200, kUnit));
   ASSERT_TRUE(pair.stage_write(gone, 400, 400, kUnit));
@@ -217,9 +217,9 @@ TEST(PathChannelEnd, DropLeavesOtherOwnersAlone) {
 }
 
 TEST(PathChannelEnd, AfterADropTheSlotOfTheNextBatchStartsAtNothing) {
-  PathPair pair(covering_plan());
   RecordingOwner gone;
   RecordingOwner next;
+  PathPair pair(covering_plan());
   for (uint64_t i = 0; i < 3; ++i)
     ASSERT_TRUE(pair.stage_unit(gone, kFirst, 200 * i, 200 * i, kUnit));
   pair.channel().drop(&gone);
@@ -236,8 +236,8 @@ TEST(PathChannelEnd, ABrokenPathTakesNothingMore) {
   baton_loopback_plan plan = covering_plan();
   plan.kill_path = 0;
   plan.kill_after_posts = 1;
-  PathPair pair(plan);
   RecordingOwner owner;
+  PathPair pair(plan);
   ASSERT_TRUE(pair.stage_write(owner, 0, 0, kUnit));
   ASSERT_TRUE(pair.stage_write(owner, 300, 300, kUnit));
   EXPECT_EQ(pair.channel().push(), 2u);
@@ -256,8 +256,8 @@ TEST(PathChannelEnd, ABrokenPathTakesNothingMore) {
 }
 
 TEST(PathChannelEnd, AFenceDropsWhatIsStagedAndAnswersWhatIsOut) {
-  PathPair pair(covering_plan());
   RecordingOwner owner;
+  PathPair pair(covering_plan());
   for (uint64_t i = 0; i < 6; ++i)
     ASSERT_TRUE(pair.stage_unit(owner, kFirst, 200 * i, 200 * i, kUnit));
   EXPECT_EQ(pair.channel().push(), 5u);
@@ -293,8 +293,8 @@ void run_random(const baton_loopback_plan& plan, uint64_t seed) {
   baton_loopback_plan varied = plan;
   varied.seed = seed;
   varied.max_posts = static_cast<uint32_t>(random.between(1, 40));
-  PathPair pair(varied, 1u << 19);
   std::array<Load, 3> loads;
+  PathPair pair(varied, 1u << 19);
   uint64_t offset = 0;
   for (int step = 0; step < 2000 && offset + 200 < pair.target().size(); ++step) {
     Load& load = loads[random.below(loads.size())];

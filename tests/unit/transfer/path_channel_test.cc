@@ -25,8 +25,8 @@ Immediate immediate(const SlotRef& slot, uint32_t weight) {
 // ---- batches
 
 TEST(PathChannel, ABatchOfOneSlotHasOneImmediateWithItsNumberOfUnits) {
-  PathPair pair(covering_plan());
   RecordingOwner owner;
+  PathPair pair(covering_plan());
   for (uint64_t i = 0; i < 5; ++i)
     ASSERT_TRUE(pair.stage_unit(owner, kFirst, 300 * i, 200 * i, kUnit));
   pair.channel().close_batch();
@@ -40,8 +40,8 @@ TEST(PathChannel, ABatchOfOneSlotHasOneImmediateWithItsNumberOfUnits) {
 }
 
 TEST(PathChannel, TheLastPostOfAnOpenBatchStaysUntilItCloses) {
-  PathPair pair(covering_plan());
   RecordingOwner owner;
+  PathPair pair(covering_plan());
   EXPECT_FALSE(pair.channel().can_push());
   ASSERT_TRUE(pair.stage_unit(owner, kFirst, 0, 0, kUnit));
   EXPECT_FALSE(pair.channel().can_push());
@@ -61,8 +61,8 @@ TEST(PathChannel, TheLastPostOfAnOpenBatchStaysUntilItCloses) {
 }
 
 TEST(PathChannel, AnotherSlotClosesTheBatch) {
-  PathPair pair(covering_plan());
   RecordingOwner owner;
+  PathPair pair(covering_plan());
   ASSERT_TRUE(pair.stage_unit(owner, kFirst, 0, 0, kUnit));
   ASSERT_TRUE(pair.stage_unit(owner, kFirst, 300, 300, kUnit));
   ASSERT_TRUE(pair.stage_unit(owner, kSecond, 600, 600, kUnit));
@@ -76,8 +76,8 @@ TEST(PathChannel, AnotherSlotClosesTheBatch) {
 }
 
 TEST(PathChannel, AnotherGenerationOfTheSlotClosesTheBatch) {
-  PathPair pair(covering_plan());
   RecordingOwner owner;
+  PathPair pair(covering_plan());
   SlotRef later = kFirst;
   later.generation = 6;
   ASSERT_TRUE(pair.stage_unit(owner, kFirst, 0, 0, kUnit));
@@ -89,9 +89,9 @@ TEST(PathChannel, AnotherGenerationOfTheSlotClosesTheBatch) {
 }
 
 TEST(PathChannel, AnotherOwnerClosesTheBatchAndIsNotMergedWith) {
-  PathPair pair(covering_plan());
   RecordingOwner one;
   RecordingOwner two;
+  PathPair pair(covering_plan());
   ASSERT_TRUE(pair.stage_unit(one, kFirst, 0, 0, kUnit));
   ASSERT_TRUE(pair.stage_unit(two, kFirst, kUnit, kUnit, kUnit));
   pair.channel().close_batch();
@@ -104,8 +104,8 @@ TEST(PathChannel, AnotherOwnerClosesTheBatchAndIsNotMergedWith) {
 }
 
 TEST(PathChannel, ARawWriteClosesTheBatch) {
-  PathPair pair(covering_plan());
   RecordingOwner owner;
+  PathPair pair(covering_plan());
   ASSERT_TRUE(pair.stage_unit(owner, kFirst, 0, 0, kUnit));
   ASSERT_TRUE(pair.stage_write(owner, kUnit, kUnit, kUnit));
   EXPECT_EQ(pair.channel().push(), 2u);
@@ -114,8 +114,8 @@ TEST(PathChannel, ARawWriteClosesTheBatch) {
 }
 
 TEST(PathChannel, ABatchClosesAt256Units) {
-  PathPair pair(covering_plan());
   RecordingOwner owner;
+  PathPair pair(covering_plan());
   for (uint64_t i = 0; i < 600; ++i) {
     if (!pair.stage_unit(owner, kFirst, 150 * i, 120 * i, kUnit)) {
       ASSERT_GT(pair.channel().push(), 0u);
@@ -133,8 +133,8 @@ TEST(PathChannel, ABatchClosesAt256Units) {
 }
 
 TEST(PathChannel, MergedUnitsCountOneByOneTowardsTheWeight) {
-  PathPair pair(covering_plan());
   RecordingOwner owner;
+  PathPair pair(covering_plan());
   for (uint64_t i = 0; i < 257; ++i)
     ASSERT_TRUE(pair.stage_unit(owner, kFirst, kUnit * i, kUnit * i, kUnit));
   pair.channel().close_batch();
@@ -148,8 +148,8 @@ TEST(PathChannel, MergedUnitsCountOneByOneTowardsTheWeight) {
 // ---- merging
 
 TEST(PathChannel, UnitsThatAdjoinAtBothEndsAreOnePost) {
-  PathPair pair(covering_plan());
   RecordingOwner owner;
+  PathPair pair(covering_plan());
   for (uint64_t i = 0; i < 8; ++i)
     ASSERT_TRUE(pair.stage_unit(owner, kFirst, kUnit * i, 5000 + kUnit * i, kUnit));
   pair.channel().close_batch();
@@ -163,8 +163,8 @@ TEST(PathChannel, UnitsThatAdjoinAtBothEndsAreOnePost) {
 }
 
 TEST(PathChannel, UnitsThatAdjoinAtTheTargetAreGathered) {
-  PathPair pair(covering_plan());
   RecordingOwner owner;
+  PathPair pair(covering_plan());
   // Sources in descending order: none adjoins the one before. A loopback post gathers 16.
   for (uint64_t i = 0; i < 20; ++i)
     ASSERT_TRUE(pair.stage_unit(owner, kFirst, 9000 - 150 * i, kUnit * i, kUnit));
@@ -182,8 +182,8 @@ TEST(PathChannel, UnitsThatAdjoinAtTheTargetAreGathered) {
 }
 
 TEST(PathChannel, UnitsApartAtTheTargetAreNotMerged) {
-  PathPair pair(covering_plan());
   RecordingOwner owner;
+  PathPair pair(covering_plan());
   ASSERT_TRUE(pair.stage_unit(owner, kFirst, 0, 0, kUnit));
   ASSERT_TRUE(pair.stage_unit(owner, kFirst, kUnit, kUnit + 1, kUnit));      // a gap
   ASSERT_TRUE(pair.stage_unit(owner, kFirst, 2 * kUnit, kUnit + 1, kUnit));  // the same place
@@ -192,8 +192,8 @@ TEST(PathChannel, UnitsApartAtTheTargetAreNotMerged) {
 }
 
 TEST(PathChannel, AnotherRegionIsNotMergedWith) {
-  PathPair pair(covering_plan());
   RecordingOwner owner;
+  PathPair pair(covering_plan());
   ASSERT_TRUE(pair.stage_unit(owner, kFirst, 0, 0, kUnit, 1));
   ASSERT_TRUE(pair.stage_unit(owner, kFirst, kUnit, kUnit, kUnit, 2));
   pair.channel().close_batch();
@@ -201,8 +201,8 @@ TEST(PathChannel, AnotherRegionIsNotMergedWith) {
 }
 
 TEST(PathChannel, NoPostIsLongerThanAgreed) {
-  PathPair pair(covering_plan(), 1u << 20, 5 * kUnit);
   RecordingOwner owner;
+  PathPair pair(covering_plan(), 1u << 20, 5 * kUnit);
   for (uint64_t i = 0; i < 11; ++i)
     ASSERT_TRUE(pair.stage_unit(owner, kFirst, kUnit * i, kUnit * i, kUnit));
   pair.channel().close_batch();
@@ -213,8 +213,8 @@ TEST(PathChannel, NoPostIsLongerThanAgreed) {
 }
 
 TEST(PathChannel, AClosedBatchTakesNoMore) {
-  PathPair pair(covering_plan());
   RecordingOwner owner;
+  PathPair pair(covering_plan());
   ASSERT_TRUE(pair.stage_unit(owner, kFirst, 0, 0, kUnit));
   pair.channel().close_batch();
   ASSERT_TRUE(pair.stage_unit(owner, kFirst, kUnit, kUnit, kUnit));
@@ -228,8 +228,8 @@ TEST(PathChannel, AClosedBatchTakesNoMore) {
 class WithoutCovering : public testing::TestWithParam<bool> {};
 
 TEST_P(WithoutCovering, EachUnitIsAPostWithAnImmediateOfItsOwn) {
-  PathPair pair(GetParam() ? ordered_plan() : unordered_plan());
   RecordingOwner owner;
+  PathPair pair(GetParam() ? ordered_plan() : unordered_plan());
   for (uint64_t i = 0; i < 9; ++i)
     ASSERT_TRUE(pair.stage_unit(owner, kFirst, kUnit * i, kUnit * i, kUnit));
   EXPECT_EQ(pair.channel().push(), 9u) << "there is no open batch that holds one back";

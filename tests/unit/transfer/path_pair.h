@@ -29,7 +29,8 @@ inline void PrintTo(const Immediate& immediate, std::ostream* out) {
 
 namespace baton_test {
 
-// A request's books, as the channel keeps them for it.
+// A request's books, as the channel keeps them for it. Outlives the pair, whose end answers what is
+// out.
 class RecordingOwner : public baton::transfer::PostOwner {
  public:
   void on_accepted(uint64_t bytes) override;
