@@ -119,9 +119,9 @@ class BATON_EXPORT Context {
 
   // Takes up to out.size() events, returns how many. Does not block.
   size_t poll_events(std::span<Event> out);
-  // Polls readable while events wait (kThread), or while events wait or progress() is due (kCaller):
-  // it has work, or a time of its own has come. No time-out is needed beside it. It may be readable
-  // when there is nothing to do. Owned by the Context.
+  // Polls readable while events wait (kThread), or while events wait or progress() is due
+  // (kCaller): it has work, or a time of its own has come. No time-out is needed beside it. It may
+  // be readable when there is nothing to do. Owned by the Context.
   int event_fd() const;
   // Waits for an event, at most timeout_ms. In kCaller mode it drives progress.
   Result<Event> wait_event(uint32_t timeout_ms);

@@ -26,7 +26,7 @@ struct RailOptions {
   std::string plugin =
       "tcp";           // name of a linked-in plug-in ("tcp", "loopback") or of one in plugin_files
   std::string device;  // the plug-in's own: NIC, interface; empty: its default
-  std::string settings;  // "key=value,key=value"; keys in the plug-in's README
+  std::string settings;  // "key=value,key=value": docs/plugin_guide.md, "Settings"
   // For plug-ins that only reach this process: the object that connects them (loopback: its
   // fabric). Borrowed; outlives the Context.
   void* in_process = nullptr;

@@ -13,8 +13,8 @@ namespace {
 // Queued commands that one turn executes, of each queue: keeps the data path responsive under a
 // flood of submissions.
 constexpr uint32_t kCommandsPerTurn = 64;
-// Messages, path events and completions of all peers between two turns. The control thread drops a
-// peer that exceeds it.
+// Messages and path events of all peers between two turns. The control thread keeps what finds it
+// full (ContextImpl::pass_to_data).
 constexpr uint32_t kControlEntries = 8192;
 
 template <typename... Handlers>

@@ -1,19 +1,18 @@
 // Engine: the data thread's side of every hand-off. It owns Paths, routes arriving units to Grants,
-// feeds Transfers to Paths, and carries each request to its one terminal state (design.md section
-// 6).
+// feeds Transfers to Paths, and carries each request to its one terminal state
+// (docs/architecture.md, "The life of a Grant" and what follows).
 //
 // Invariants:
 //  1. All state here belongs to the data thread; others speak to it through the three queues.
 //  2. Control messages about Grants leave through EngineOutput::send in the order of the events
-//  that they tell of.
-//  3. A Grant ends as COMPLETE with its last counted unit, or after its memory is quiet: the
-//  writer's QUIESCED agrees with
-//     what was applied, or the Path is fenced. A Transfer ends when it has its verdict (or is in
-//     doubt) and no op is out.
+//     that they tell of.
+//  3. A Grant ends DONE with its last counted unit, or after its memory is quiet: the writer's
+//     QUIESCED agrees with what was applied, or the Path is fenced. A Transfer ends when it has its
+//     verdict (or is in doubt) and no op is out.
 //  4. Between OpenGrant / OpenTransfer and their ends the engine holds a reference.
 //
-// Thread rule: post() and its kin from any thread; everything else on the data thread. Units, posts
-// and op reports allocate nothing; opening and ending of requests may.
+// Thread rule: submit(), from_control() and queue_cancel() from any thread; everything else on the
+// data thread. Units, posts and op reports allocate nothing; opening and ending of requests may.
 #pragma once
 
 #include <cstdint>
@@ -75,7 +74,8 @@ class Engine : public transport::DataWork, public transport::RailEvents {
   // ---- any thread
   // kBusy when the queue is full; the command is then unchanged.
   Status submit(Command&& command);
-  // The control thread's lane. False when full: the control thread then drops the peer.
+  // The control thread's lane. False when full, the command is then unchanged: the control thread
+  // keeps it, and all that follows, and offers them again.
   [[nodiscard]] bool from_control(Command&& command);
   // The reserved lane: has room for one cancel of each live request.
   void queue_cancel(const std::shared_ptr<GrantState>& grant);

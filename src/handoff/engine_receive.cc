@@ -1,5 +1,5 @@
 // The receiver's side: Grants armed, units counted, chunks permitted, and the end decided
-// (design.md, "The end", "Cancel").
+// (docs/architecture.md, "The life of a Grant", "How things end").
 #include <algorithm>
 
 #include "src/base/assert.h"

@@ -3,10 +3,11 @@
 // DONE before it heard of the cancel.
 //
 // Invariants:
-//  1. Exactly one of complete() and begin_cancel() ever succeeds (design.md, "The end").
+//  1. Exactly one of complete() and begin_cancel() ever succeeds (docs/architecture.md, "The life
+//  of
+//     a Grant").
 //  2. The cause is written by the winner of begin_cancel only, the outcome by the one caller of
-//  finish(); each before it can
-//     be read.
+//     finish(); each before it can be read.
 //
 // Thread rule: begin_cancel() and the readers from any thread; complete() and finish() by the data
 // thread.

@@ -1,22 +1,19 @@
 // PathChannel: the sending and counting side of one Path. Units and raw runs go in, merged posts
 // and immediates come out.
 //
-// Invariants (design.md, "Batches"):
+// Invariants (1 to 3 keep promise 2, docs/promises.md, "Counting is exact"):
 //  1. At most one batch is open, of one slot. It closes on slot change, at 256 units, when
-//  close_batch() is called (nothing
-//     more is ready), and on cancel. The post that closes it carries the immediate with the batch's
-//     number of units.
+//     close_batch() is called (nothing more is ready), and on cancel. The post that closes it
+//     carries the immediate with the batch's number of units.
 //  2. The last staged post of an open batch is never handed to the plug-in before the batch closes,
-//  so there is always a
-//     post to carry the immediate.
+//     so there is always a post to carry the immediate.
 //  3. Units are merged only with the one staged just before, when both target and source adjoin or
-//  fit in one gather, and
-//     only on a path whose immediates cover prior writes. Otherwise each unit is a post with an
-//     immediate of its own.
+//     fit in one gather, and only on a path whose immediates cover prior writes. Otherwise each
+//     unit is a post with an immediate of its own.
 //  4. At most kMaxOps posts and kWindowBytes bytes are with the plug-in, so that a cancel is never
-//  far behind.
+//     far behind.
 //  5. What was staged and not accepted was never visible to the plug-in: dropping it on cancel
-//  needs no fence.
+//     needs no fence.
 //
 // Thread rule: data thread only. Allocates in create() only.
 #pragma once

@@ -177,7 +177,7 @@ typedef struct baton_probe {
 typedef struct baton_rail_options {
   size_t struct_size;
   const char* device;   /* NIC, interface or address; NULL: the plug-in's default */
-  const char* settings; /* "key=value,key=value", keys of the plug-in's own README; NULL: none */
+  const char* settings; /* "key=value,key=value": docs/plugin_guide.md; NULL: none */
   void* in_process;     /* an object of the plug-in's own for peers in this process (loopback: its
                            fabric), or NULL */
 } baton_rail_options;
