@@ -142,6 +142,7 @@ Result<DecodeClient::Open> DecodeClient::ask(HandOff hand_off, const std::vector
   PrefillRequest request;
   request.id = next_id_++;
   request.hand_off = hand_off;
+  request.pause_ms = options_.pause_ms;
   request.tokens.assign(prompt.begin(), prompt.end() - 1);
   Open open;
   open.id = request.id;

@@ -84,6 +84,11 @@ void add_hand_off_options(CLI::App& command, EngineOptions& options, std::string
   command.add_flag("--measure-layer", options.measure_layer,
                    "Also measure what one layer's transfer takes alone");
   command
+      .add_option("--pause-ms", options.pause_ms,
+                  "Before each layer of that measurement; longer than one takes")
+      ->check(CLI::Range(0, 10'000))
+      ->capture_default_str();
+  command
       .add_option("--decode-block-tokens", options.decode_block_tokens,
                   "Tokens of a KV block on the decode side; 0: as --block-tokens")
       ->check(CLI::Range(0, 4096))

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <string>
 #include <thread>
 #include <utility>
@@ -23,8 +24,6 @@ namespace {
 constexpr uint32_t kWaitSliceMs = 100;
 // A request's Grant comes with it; one that does not was withdrawn.
 constexpr int64_t kOfferWaitNs = 5'000'000'000;
-// Between two layers of a paced hand-off: far above what one takes on one host.
-constexpr int64_t kPauseNs = 5'000'000;
 
 // Notes when each layer's KV is final, and tells Baton when there is a word to tell it by.
 class PrefillHooks final : public ForwardHooks {
@@ -256,7 +255,7 @@ Status PrefillServer::hand_over_paced(const Job& job, baton::Transfer& transfer,
   BATON_RETURN_IF_ERROR(transfer.submit_chunk({{0, count}, &*word, word->value()}));
   for (uint32_t layer = 0; layer < node_.model().config().layers; ++layer) {
     if (interrupted()) return {StatusCode::kCancelled, "interrupted"};
-    std::this_thread::sleep_for(std::chrono::nanoseconds(kPauseNs));
+    std::this_thread::sleep_for(std::chrono::milliseconds(job.request.pause_ms));
     record.final_ns.push_back(now_ns());
     word->tick();
   }

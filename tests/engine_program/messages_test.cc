@@ -27,16 +27,17 @@ PrefillRecord sample_record() {
 }
 
 TEST(Messages, RequestComesBackEqual) {
-  const PrefillRequest request{UINT64_MAX, HandOff::kPushAfter, {0, 1, UINT32_MAX}};
+  const PrefillRequest request{UINT64_MAX, HandOff::kPushAfter, 17, {0, 1, UINT32_MAX}};
   const auto back = decode_request(encode(request));
   ASSERT_TRUE(back.is_ok()) << back.status().to_string();
   EXPECT_EQ(back->id, request.id);
   EXPECT_EQ(back->hand_off, request.hand_off);
+  EXPECT_EQ(back->pause_ms, request.pause_ms);
   EXPECT_EQ(back->tokens, request.tokens);
 }
 
 TEST(Messages, LongestRequestFitsOneMessage) {
-  const PrefillRequest request{1, HandOff::kPush, std::vector<uint32_t>(8191, 49151)};
+  const PrefillRequest request{1, HandOff::kPush, 0, std::vector<uint32_t>(8191, 49151)};
   EXPECT_LE(encode(request).size(), 65536U);
 }
 
