@@ -172,7 +172,7 @@ TEST_F(Dialer, AnotherNameVersionOrFeatureIsAMismatch) {
       {[](auto& w) { w.features = 0b101; }, "agreed to features 0x5"},
   };
   for (const auto& [damage, part] : cases) {
-    expect_status(answered_with([&](const wire::Hello& hello) {
+    expect_status(answered_with([&damage = damage](const wire::Hello& hello) {
                     wire::Welcome welcome = good(hello);
                     damage(welcome);
                     return welcome;
