@@ -145,6 +145,7 @@ Status ContextImpl::start_control() {
 uint32_t ContextImpl::progress() {
   if (options_.progress != ProgressMode::kCaller) return 0;
   const std::lock_guard<std::mutex> lock(progress_mutex_);
+  if (loop_ == nullptr) return 0;  // closed
   waker_->finish_sleep();
   const uint32_t done = loop_->turn();
   rest(done > 0);
@@ -168,7 +169,12 @@ bool ContextImpl::wait_until(int64_t deadline_ns, const std::function<bool()>& i
     if (options_.progress == ProgressMode::kThread) {
       sleep(deadline_ns);
     } else if (progress() == 0 && !is_done()) {
-      const std::lock_guard<std::mutex> lock(progress_mutex_);
+      std::unique_lock<std::mutex> lock(progress_mutex_);
+      if (loop_ == nullptr) {  // closed: nothing is left to drive
+        lock.unlock();
+        sleep(deadline_ns);
+        continue;
+      }
       loop_->sleep(std::min(deadline_ns, now + kDriveSliceNs));
       rest(false);
     }
@@ -411,8 +417,10 @@ Status ContextImpl::close(uint32_t drain_ms) {
     }
   }
   if (control_ != nullptr) control_->stop();
+  if (loop_ != nullptr) loop_->stop();
+  // A caller who drives at the same time finds the loop as it was, or gone.
+  const std::lock_guard<std::mutex> driving(progress_mutex_);
   if (loop_ != nullptr) {
-    loop_->stop();
     const int64_t give_up_ns = clock_.now_ns() + kEndAfterCancelNs;
     // The data thread is gone: what remains is fenced from here.
     while (!engine_->shut_down(clock_.now_ns())) {

@@ -143,7 +143,7 @@ Result<PeerDescription> ContextImpl::describe_peer(PeerId peer) const {
   out.remote_address = entry->info.remote_address;
   out.authenticated = entry->info.authenticated;
   out.unit_bytes = entry->info.unit_bytes;
-  out.transport = rails_[entry->local_rail.value]->name();
+  out.transport = options_.rails[entry->local_rail.value].plugin;
   for (const auto& section : entry->info.describe.sections) {
     out.sections.push_back({section.id, section.name, section.kind, section.length_bytes});
   }

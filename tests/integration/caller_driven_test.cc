@@ -261,6 +261,28 @@ TEST_F(CallerDriven, ATransferWhoseGrantEndsWhileItIsQueuedIsCancelled) {
   EXPECT_EQ(pair_.decode().peers().size(), 1u) << "the path is well";
 }
 
+TEST_F(CallerDriven, MayBeDrivenWhileItClosesAndAfterwards) {
+  auto grant = open_grant();
+  pair_.decode().progress();
+  std::atomic<bool> closed{false};
+  std::thread driver([&] {
+    while (!closed.load()) pair_.decode().progress();
+  });
+  EXPECT_EQ(pair_.decode().close(0).code(), StatusCode::kDeadlineExceeded);
+  closed.store(true);
+  driver.join();
+  EXPECT_TRUE(baton::is_terminal(grant.state()));
+  EXPECT_EQ(pair_.decode().progress(), 0u);
+  EXPECT_EQ(pair_.decode().wait_offer("r", 10).code(), StatusCode::kDeadlineExceeded);
+  EXPECT_NE(grant.wait(10).code(), StatusCode::kOk);
+  std::array<baton::Event, 16> events;
+  while (pair_.decode().poll_events(events) > 0) {
+  }
+  EXPECT_EQ(pair_.decode().wait_event(10).code(), StatusCode::kDeadlineExceeded);
+  const auto described = pair_.decode().describe_peer(prefill_peer_);
+  EXPECT_TRUE(!described.is_ok() || described->transport == "tcp");
+}
+
 TEST_F(CallerDriven, GatesFailAtTheDeadlineThoughNobodyDrives) {
   auto grant = open_grant(200);
   EXPECT_EQ(grant.all().wait(5000).code(), StatusCode::kDeadlineExceeded);
