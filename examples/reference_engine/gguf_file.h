@@ -27,6 +27,7 @@
 namespace baton_engine {
 
 // The numbers of the format. Types that the engine cannot read are not listed.
+// NOLINTBEGIN(readability-identifier-naming): the format's own names.
 enum class TensorType : uint32_t {
   kF32 = 0,
   kF16 = 1,
@@ -35,6 +36,7 @@ enum class TensorType : uint32_t {
   kQ8_0 = 8,
   kBF16 = 30,
 };
+// NOLINTEND(readability-identifier-naming)
 
 struct GgufTensor {
   std::string_view name;

@@ -197,6 +197,7 @@ void ContextImpl::run_on_data(const std::function<void()>& task) {
     is_done = true;
     done.notify_one();
   }};
+  // A full queue leaves the command as it was.  NOLINTNEXTLINE(bugprone-use-after-move)
   while (!engine_->submit(std::move(command)).is_ok()) std::this_thread::yield();
   std::unique_lock<std::mutex> lock(mutex);
   done.wait(lock, [&] { return is_done; });
