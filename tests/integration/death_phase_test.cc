@@ -171,7 +171,7 @@ class DeathOfTheReceiver : public testing::Test {
     ASSERT_TRUE(next.write_line("wait"));
     EXPECT_EQ(next.read_line_after("ENDED ").value_or("?"), "DONE");
     ASSERT_TRUE(next.write_line("foreign"));
-    EXPECT_EQ(next.read_line_after("FOREIGN ").value_or("?"), "0");
+    EXPECT_EQ(next.read_line_after("FOREIGN ", std::chrono::seconds(60)).value_or("?"), "0");
   }
 
   ChildProcess child_;
