@@ -33,34 +33,34 @@ class BadPeers : public ::testing::TestWithParam<bool> {
   }
 
   void SetUp() override {
-    good_id = good.dial_and_wait(decode.address());
-    ASSERT_TRUE(good_id);
-    ASSERT_TRUE(decode.wait_up());
+    good_id_ = good_.dial_and_wait(decode_.address());
+    ASSERT_TRUE(good_id_);
+    ASSERT_TRUE(decode_.wait_up());
   }
 
   void TearDown() override {
     // The peer that did nothing wrong has noticed nothing.
-    ASSERT_TRUE(good.plane().send(good_id, wire::Notify{4711, {}}).is_ok());
+    ASSERT_TRUE(good_.plane().send(good_id_, wire::Notify{4711, {}}).is_ok());
     const wire::Message wanted = wire::Notify{4711, {}};
-    EXPECT_TRUE(decode.wait_for(
-        [&] { return !decode.messages.empty() && decode.messages.back().second == wanted; }));
-    EXPECT_FALSE(good.is_down(good_id));
+    EXPECT_TRUE(decode_.wait_for(
+        [&] { return !decode_.messages.empty() && decode_.messages.back().second == wanted; }));
+    EXPECT_FALSE(good_.is_down(good_id_));
   }
 
   std::pair<RawClient, PeerId> raw_peer(const std::string& name = "bad") {
-    RawClient client(decode.address());
+    RawClient client(decode_.address());
     EXPECT_TRUE(!GetParam() || client.start_tls(test_secret(1), TlsRole::kDialer));
     EXPECT_TRUE(client.become_peer(raw_hello(name)));
-    return {std::move(client), decode.wait_up(++raw_peers)};
+    return {std::move(client), decode_.wait_up(++raw_peers_)};
   }
 
   // It is dropped for a protocol error that says this, and told so.
   void expect_protocol_error(RawClient& client, PeerId peer, const std::string& part) {
-    const auto why = decode.wait_down(peer);
+    const auto why = decode_.wait_down(peer);
     ASSERT_TRUE(why) << part;
     EXPECT_EQ(why->code(), StatusCode::kProtocolError) << why->to_string();
     EXPECT_NE(why->message().find(part), std::string::npos) << why->to_string();
-    EXPECT_TRUE(decode.wait_log(why->message()));
+    EXPECT_TRUE(decode_.wait_log(why->message()));
     const auto goodbye = client.read_next<wire::Goodbye>();
     ASSERT_TRUE(goodbye) << part;
     EXPECT_EQ(goodbye->code, StatusCode::kProtocolError) << part;
@@ -68,10 +68,10 @@ class BadPeers : public ::testing::TestWithParam<bool> {
     EXPECT_TRUE(client.is_closed_by_peer()) << part;
   }
 
-  Endpoint decode{options("decode-0")};
-  Endpoint good{options("good")};
-  PeerId good_id;
-  size_t raw_peers = 0;
+  Endpoint decode_{options("decode-0")};
+  Endpoint good_{options("good")};
+  PeerId good_id_;
+  size_t raw_peers_ = 0;
 };
 
 INSTANTIATE_TEST_SUITE_P(Auth, BadPeers, ::testing::Bool(),
@@ -126,7 +126,7 @@ TEST_P(BadPeers, WhatCameBeforeTheFaultIsHeardNothingAfterIt) {
   }
   ASSERT_TRUE(client.send(std::span<const uint8_t>(bytes)));
   expect_protocol_error(client, peer, "Confirm after the hello");
-  EXPECT_TRUE(decode.wait_for([&] { return decode.messages.size() == 2; }));
+  EXPECT_TRUE(decode_.wait_for([&] { return decode_.messages.size() == 2; }));
 }
 
 TEST_P(BadPeers, AMessageThatIsCut) {
@@ -135,12 +135,12 @@ TEST_P(BadPeers, AMessageThatIsCut) {
     auto [client, peer] = raw_peer();
     ASSERT_TRUE(client.send(std::span(frame).first(length)));
     client.end_output();
-    const auto why = decode.wait_down(peer);
+    const auto why = decode_.wait_down(peer);
     ASSERT_TRUE(why);
     EXPECT_EQ(why->code(), StatusCode::kPeerLost) << why->to_string();
     EXPECT_TRUE(client.is_closed_by_peer());
   }
-  EXPECT_TRUE(decode.wait_for([&] { return decode.messages.empty(); }));
+  EXPECT_TRUE(decode_.wait_for([&] { return decode_.messages.empty(); }));
 }
 
 TEST_P(BadPeers, DamagedMessagesOfEveryKind) {
@@ -156,7 +156,7 @@ TEST_P(BadPeers, DamagedMessagesOfEveryKind) {
       client.send(std::span<const uint8_t>(frame));
       client.end_output();
       EXPECT_TRUE(client.is_closed_by_peer()) << wire::message_name(message);
-      const auto why = decode.wait_down(peer);
+      const auto why = decode_.wait_down(peer);
       ASSERT_TRUE(why) << wire::message_name(message);
       EXPECT_FALSE(why->is_ok());
     }
@@ -168,7 +168,7 @@ TEST_P(BadPeers, OneThatDoesNotReadIsBusyAndLosesNothing) {
   uint64_t taken = 0;
   Status sent;
   while (sent.is_ok()) {
-    sent = decode.plane().send(
+    sent = decode_.plane().send(
         peer, wire::Notify{taken, std::vector<uint8_t>(50'000, static_cast<uint8_t>(taken))});
     if (sent.is_ok()) ++taken;
     ASSERT_LT(taken, 10'000u) << "the queue has no end";
@@ -180,30 +180,30 @@ TEST_P(BadPeers, OneThatDoesNotReadIsBusyAndLosesNothing) {
     ASSERT_TRUE(notify) << i;
     ASSERT_EQ(*notify, (wire::Notify{i, std::vector<uint8_t>(50'000, static_cast<uint8_t>(i))}));
   }
-  EXPECT_TRUE(decode.plane().send(peer, wire::Notify{7, {}}).is_ok());
+  EXPECT_TRUE(decode_.plane().send(peer, wire::Notify{7, {}}).is_ok());
   EXPECT_TRUE(client.read_next<wire::Notify>());
 }
 
 TEST_P(BadPeers, OneThatDoesNotReadMissesNoBroadcastItIsDropped) {
   auto [client, peer] = raw_peer();
   const wire::Notify big{1, std::vector<uint8_t>(50'000)};
-  while (decode.plane().send(peer, big).is_ok()) {
+  while (decode_.plane().send(peer, big).is_ok()) {
   }
   // A broadcast is taken until the limit is passed, by one message at most.
-  for (size_t i = 0; i < 100 && !decode.is_down(peer); ++i) {
-    ASSERT_TRUE(decode.plane().broadcast(big).is_ok());
-    ASSERT_TRUE(good.wait_messages(i + 1));
+  for (size_t i = 0; i < 100 && !decode_.is_down(peer); ++i) {
+    ASSERT_TRUE(decode_.plane().broadcast(big).is_ok());
+    ASSERT_TRUE(good_.wait_messages(i + 1));
   }
-  const auto why = decode.wait_down(peer);
+  const auto why = decode_.wait_down(peer);
   ASSERT_TRUE(why);
   EXPECT_EQ(why->code(), StatusCode::kBusy) << why->to_string();
 }
 
 TEST_P(BadPeers, UnknownOnesAreNotFoundOrIgnored) {
-  EXPECT_EQ(decode.plane().send(PeerId(999), wire::Notify{}).code(), StatusCode::kNotFound);
-  EXPECT_EQ(decode.plane().expect_stream(PeerId(999), PathEpoch(1)).code(), StatusCode::kNotFound);
-  decode.plane().disconnect(PeerId(999), Status(StatusCode::kPeerLost, "nobody"));
-  decode.plane().open_stream(PeerId(999), PathEpoch(1), {});
+  EXPECT_EQ(decode_.plane().send(PeerId(999), wire::Notify{}).code(), StatusCode::kNotFound);
+  EXPECT_EQ(decode_.plane().expect_stream(PeerId(999), PathEpoch(1)).code(), StatusCode::kNotFound);
+  decode_.plane().disconnect(PeerId(999), Status(StatusCode::kPeerLost, "nobody"));
+  decode_.plane().open_stream(PeerId(999), PathEpoch(1), {});
 }
 
 }  // namespace

@@ -120,11 +120,11 @@ class Dialer : public ::testing::Test {
 
   // Answers the dialer's hello with this, and says how the dial ended.
   Status answered_with(const std::function<wire::Message(const wire::Hello&)>& answer) {
-    const PeerId dialed = dialer.dial(server.address("decode-0"));
-    auto [client, hello] = server.accept_hello();
+    const PeerId dialed = dialer_.dial(server_.address("decode-0"));
+    auto [client, hello] = server_.accept_hello();
     EXPECT_TRUE(client.send(answer(hello)));
     EXPECT_TRUE(client.is_closed_by_peer());
-    return dialer.wait_dial_failed(dialed).value_or(Status::ok());
+    return dialer_.wait_dial_failed(dialed).value_or(Status::ok());
   }
 
   static wire::Welcome good(const wire::Hello& hello) {
@@ -133,21 +133,21 @@ class Dialer : public ::testing::Test {
     return welcome;
   }
 
-  RawServer server;
-  base::ManualClock clock{1'000'000'000};
-  Endpoint dialer{options(), &clock};
+  RawServer server_;
+  base::ManualClock clock_{1'000'000'000};
+  Endpoint dialer_{options(), &clock_};
 };
 
 TEST_F(Dialer, SaysWhoItIs) {
-  dialer.dial(server.address("decode-0"));
-  auto [client, hello] = server.accept_hello();
+  dialer_.dial(server_.address("decode-0"));
+  auto [client, hello] = server_.accept_hello();
   EXPECT_EQ(hello.name, "prefill-0");
   EXPECT_EQ(hello.protocol_min, kProtocolVersion);
   EXPECT_EQ(hello.protocol_max, kProtocolVersion);
   EXPECT_EQ(hello.features, 0b11u);
   EXPECT_EQ(hello.required_features, 0b01u);
-  EXPECT_EQ(hello.boot_id, dialer.plane().boot_id());
-  EXPECT_EQ(hello.address, dialer.address());
+  EXPECT_EQ(hello.boot_id, dialer_.plane().boot_id());
+  EXPECT_EQ(hello.address, dialer_.address());
   EXPECT_EQ(hello.incarnation, 1u);
   EXPECT_EQ(hello.known_session, 0u);
   EXPECT_NE(hello.nonce, wire::HelloNonce{});
@@ -201,39 +201,39 @@ TEST_F(Dialer, AnyOtherMessageInPlaceOfWelcomeIsAProtocolError) {
 }
 
 TEST_F(Dialer, SilenceEndsAtTheDialTimeout) {
-  const PeerId dialed = dialer.dial(server.address("decode-0"));
-  auto [client, hello] = server.accept_hello();
-  dialer.advance_ms(4999);
-  EXPECT_FALSE(dialer.has_failed(dialed));
-  dialer.advance_ms(1);
-  const auto why = dialer.wait_dial_failed(dialed);
+  const PeerId dialed = dialer_.dial(server_.address("decode-0"));
+  auto [client, hello] = server_.accept_hello();
+  dialer_.advance_ms(4999);
+  EXPECT_FALSE(dialer_.has_failed(dialed));
+  dialer_.advance_ms(1);
+  const auto why = dialer_.wait_dial_failed(dialed);
   ASSERT_TRUE(why);
   expect_status(*why, StatusCode::kDeadlineExceeded, "within 5000 ms");
 }
 
 TEST_F(Dialer, AWelcomeDoesNotProlongTheDial) {
-  const PeerId dialed = dialer.dial(server.address("decode-0"));
-  auto [client, hello] = server.accept_hello();
-  dialer.advance_ms(4000);
+  const PeerId dialed = dialer_.dial(server_.address("decode-0"));
+  auto [client, hello] = server_.accept_hello();
+  dialer_.advance_ms(4000);
   ASSERT_TRUE(client.send(good(hello)));
   ASSERT_TRUE(client.send(baton_test::sample_describe()));
   ASSERT_TRUE(client.read_next<wire::Describe>());
-  dialer.advance_ms(1000);
-  const auto why = dialer.wait_dial_failed(dialed);
+  dialer_.advance_ms(1000);
+  const auto why = dialer_.wait_dial_failed(dialed);
   ASSERT_TRUE(why);
   expect_status(*why, StatusCode::kDeadlineExceeded, "did not finish the hello");
 }
 
 TEST_F(Dialer, AClosedConnectionEndsItAtOnce) {
   for (const bool by_reset : {false, true}) {
-    const PeerId dialed = dialer.dial(server.address("decode-0"));
-    auto [client, hello] = server.accept_hello();
+    const PeerId dialed = dialer_.dial(server_.address("decode-0"));
+    auto [client, hello] = server_.accept_hello();
     if (by_reset) {
       client.reset();
     } else {
       client.end_output();
     }
-    const auto why = dialer.wait_dial_failed(dialed);
+    const auto why = dialer_.wait_dial_failed(dialed);
     ASSERT_TRUE(why);
     expect_status(*why, StatusCode::kPeerLost, "127.0.0.1:");
   }
@@ -241,50 +241,50 @@ TEST_F(Dialer, AClosedConnectionEndsItAtOnce) {
 
 TEST_F(Dialer, AGoodbyeInPlaceOfDescribeOrConfirmSaysWhy) {
   for (const bool before_describe : {true, false}) {
-    const PeerId dialed = dialer.dial(server.address("decode-0"));
-    auto [client, hello] = server.accept_hello();
+    const PeerId dialed = dialer_.dial(server_.address("decode-0"));
+    auto [client, hello] = server_.accept_hello();
     ASSERT_TRUE(client.send(good(hello)));
     if (!before_describe) {
       ASSERT_TRUE(client.send(baton_test::sample_describe()));
       ASSERT_TRUE(client.read_next<wire::Describe>());
     }
     ASSERT_TRUE(client.send(wire::Goodbye{StatusCode::kMismatch, "no transport in common"}));
-    const auto why = dialer.wait_dial_failed(dialed);
+    const auto why = dialer_.wait_dial_failed(dialed);
     ASSERT_TRUE(why);
     expect_status(*why, StatusCode::kMismatch, "no transport in common");
   }
 }
 
 TEST_F(Dialer, NothingButConfirmMakesItUp) {
-  const PeerId dialed = dialer.dial(server.address("decode-0"));
-  auto [client, hello] = server.accept_hello();
+  const PeerId dialed = dialer_.dial(server_.address("decode-0"));
+  auto [client, hello] = server_.accept_hello();
   ASSERT_TRUE(client.send(good(hello)));
   ASSERT_TRUE(client.send(baton_test::sample_describe()));
   ASSERT_TRUE(client.send(wire::Notify{1, {1}}));
-  const auto why = dialer.wait_dial_failed(dialed);
+  const auto why = dialer_.wait_dial_failed(dialed);
   ASSERT_TRUE(why);
   expect_status(*why, StatusCode::kProtocolError, "Notify where Confirm is due");
-  dialer.stop();
-  EXPECT_TRUE(dialer.ups.empty());
-  EXPECT_TRUE(dialer.messages.empty());
+  dialer_.stop();
+  EXPECT_TRUE(dialer_.ups.empty());
+  EXPECT_TRUE(dialer_.messages.empty());
 }
 
 TEST_F(Dialer, IncarnationsRiseWithEveryHello) {
   uint64_t last = 0;
   for (int i = 0; i < 3; ++i) {
-    const PeerId dialed = dialer.dial(server.address("decode-0"));
-    auto [client, hello] = server.accept_hello();
+    const PeerId dialed = dialer_.dial(server_.address("decode-0"));
+    auto [client, hello] = server_.accept_hello();
     EXPECT_GT(hello.incarnation, last);
     last = hello.incarnation;
     client.reset();
-    ASSERT_TRUE(dialer.wait_dial_failed(dialed));
+    ASSERT_TRUE(dialer_.wait_dial_failed(dialed));
   }
 }
 
 TEST_F(Dialer, AServerThatClosesWhereTlsIsDue) {
   Endpoint with_secret(secret_options("prefill-1"));
-  const PeerId dialed = with_secret.dial(server.address("decode-0"));
-  RawClient client = server.accept();
+  const PeerId dialed = with_secret.dial(server_.address("decode-0"));
+  RawClient client = server_.accept();
   std::array<uint8_t, 6> record{};
   ASSERT_TRUE(client.read_exactly(record));
   EXPECT_EQ(record[0], kTlsFirstByte);

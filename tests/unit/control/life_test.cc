@@ -45,24 +45,24 @@ class Life : public ::testing::TestWithParam<bool> {
     return GetParam() ? secret_options(name) : test_options(name);
   }
 
-  // A peer that is played by hand, and its id at decode.
+  // A peer that is played by hand, and its id at decode_.
   std::pair<RawClient, PeerId> raw_peer(const std::string& name = "raw") {
-    RawClient client(decode.address());
+    RawClient client(decode_.address());
     EXPECT_TRUE(!GetParam() || client.start_tls(test_secret(1), TlsRole::kDialer));
     EXPECT_TRUE(client.become_peer(raw_hello(name)));
-    return {std::move(client), decode.wait_up(raw_peers++)};
+    return {std::move(client), decode_.wait_up(raw_peers_++)};
   }
 
   void expect_lost(PeerId peer, const std::string& part) {
-    const auto why = decode.wait_down(peer);
+    const auto why = decode_.wait_down(peer);
     ASSERT_TRUE(why);
     EXPECT_EQ(why->code(), StatusCode::kPeerLost) << why->to_string();
     EXPECT_NE(why->message().find(part), std::string::npos) << why->to_string();
   }
 
-  base::ManualClock clock{kStartNs};
-  Endpoint decode{options("decode-0"), &clock};
-  size_t raw_peers = 0;
+  base::ManualClock clock_{kStartNs};
+  Endpoint decode_{options("decode-0"), &clock_};
+  size_t raw_peers_ = 0;
 };
 
 INSTANTIATE_TEST_SUITE_P(Auth, Life, ::testing::Bool(),
@@ -74,9 +74,9 @@ TEST_P(Life, TheFirstHeartbeatComesAtOnceAndOneEachInterval) {
     const auto beat = client.read_next<wire::Heartbeat>();
     ASSERT_TRUE(beat);
     EXPECT_EQ(*beat, (wire::Heartbeat{seq, 0, 0, 0}));
-    decode.advance_ms(999);
+    decode_.advance_ms(999);
     EXPECT_TRUE(client.is_quiet());
-    decode.advance_ms(1);
+    decode_.advance_ms(1);
   }
 }
 
@@ -93,28 +93,28 @@ TEST_P(Life, HeartbeatsAndProbesAreAnsweredAtOnce) {
   EXPECT_EQ(*answer, (wire::Heartbeat{0, 7, 0, 0xfedcba9876543210u}));
   // An echo alone is not answered, or two planes would never rest.
   ASSERT_TRUE(client.send(wire::Heartbeat{0, 1, 0, 0}));
-  decode.settle();
+  decode_.settle();
   EXPECT_TRUE(client.is_quiet());
 }
 
 TEST_P(Life, AnEchoTellsWhenItsHeartbeatWasSent) {
   auto [client, peer] = raw_peer();
-  for (int i = 0; i < 3; ++i) decode.advance_ms(1000);  // heartbeats 1 to 4, 1 s apart
+  for (int i = 0; i < 3; ++i) decode_.advance_ms(1000);  // heartbeats 1 to 4, 1 s apart
   ASSERT_TRUE(client.send(wire::Heartbeat{0, 2, 0, 0}));
   ASSERT_TRUE(client.send(wire::Heartbeat{0, 1, 0, 0}));  // late: says nothing new
   ASSERT_TRUE(client.send(wire::Heartbeat{0, 4, 0, 0}));
   ASSERT_TRUE(client.send(wire::Heartbeat{0, 4, 0, 0}));
   ASSERT_TRUE(client.send(wire::Notify{}));
-  ASSERT_TRUE(decode.wait_messages(1));
-  decode.stop();
-  EXPECT_EQ(decode.echoes, (std::vector<int64_t>{kStartNs + 1000 * kMs, kStartNs + 3000 * kMs}));
+  ASSERT_TRUE(decode_.wait_messages(1));
+  decode_.stop();
+  EXPECT_EQ(decode_.echoes, (std::vector<int64_t>{kStartNs + 1000 * kMs, kStartNs + 3000 * kMs}));
 }
 
 TEST_P(Life, SilenceIsDeathAfterFiveSeconds) {
   auto [client, peer] = raw_peer();
-  decode.advance_ms(4999);
-  EXPECT_FALSE(decode.is_down(peer));
-  decode.advance_ms(1);
+  decode_.advance_ms(4999);
+  EXPECT_FALSE(decode_.is_down(peer));
+  decode_.advance_ms(1);
   expect_lost(peer, "\"raw\" at 127.0.0.1:");
   expect_lost(peer, "was silent for 5000 ms");
   EXPECT_TRUE(client.is_closed_by_peer());
@@ -124,12 +124,12 @@ TEST_P(Life, AnyBytesAreASignOfLife) {
   auto [client, peer] = raw_peer();
   const uint8_t byte = 9;  // of the length of a frame that never comes
   for (int i = 0; i < 3; ++i) {
-    decode.advance_ms(4999);
-    EXPECT_FALSE(decode.is_down(peer));
+    decode_.advance_ms(4999);
+    EXPECT_FALSE(decode_.is_down(peer));
     ASSERT_TRUE(client.send(std::span(&byte, 1)));
-    decode.settle();
+    decode_.settle();
   }
-  decode.advance_ms(5000);
+  decode_.advance_ms(5000);
   expect_lost(peer, "silent");
 }
 
@@ -146,47 +146,47 @@ TEST_P(Life, AClosedOrBrokenConnectionIsDeathAtOnce) {
 
 // It was this side that did not run; what the peer sent meanwhile lies in the socket.
 TEST_P(Life, AThreadThatStoodStillBlamesNobody) {
-  Freeze freeze(decode);
+  Freeze freeze(decode_);
   auto [client, peer] = raw_peer();
   ASSERT_TRUE(client.send(wire::Notify{}));
   freeze.wait();
   ASSERT_TRUE(client.send(wire::Heartbeat{1, 0, 0, 0}));
-  clock.advance_ns(60'000 * kMs);
+  clock_.advance_ns(60'000 * kMs);
   freeze.end();
-  decode.settle();
-  EXPECT_FALSE(decode.is_down(peer));
-  decode.advance_ms(4999);
-  EXPECT_FALSE(decode.is_down(peer));
-  decode.advance_ms(1);
+  decode_.settle();
+  EXPECT_FALSE(decode_.is_down(peer));
+  decode_.advance_ms(4999);
+  EXPECT_FALSE(decode_.is_down(peer));
+  decode_.advance_ms(1);
   expect_lost(peer, "silent");
 }
 
 TEST_P(Life, TwoPlanesKeepEachOtherAlive) {
-  Endpoint prefill(options("prefill-0"), &clock);
-  const PeerId to_decode = prefill.dial_and_wait(decode.address());
-  const PeerId to_prefill = decode.wait_up();
+  Endpoint prefill(options("prefill-0"), &clock_);
+  const PeerId to_decode = prefill.dial_and_wait(decode_.address());
+  const PeerId to_prefill = decode_.wait_up();
   ASSERT_TRUE(to_decode && to_prefill);
   for (int i = 0; i < 60; ++i) {
-    decode.advance_ms(500);
+    decode_.advance_ms(500);
     prefill.settle();
-    decode.settle();
+    decode_.settle();
   }
-  EXPECT_FALSE(decode.is_down(to_prefill));
+  EXPECT_FALSE(decode_.is_down(to_prefill));
   EXPECT_FALSE(prefill.is_down(to_decode));
-  decode.stop();
-  EXPECT_GE(decode.echoes.size(), 25u);
-  EXPECT_TRUE(std::is_sorted(decode.echoes.begin(), decode.echoes.end()));
+  decode_.stop();
+  EXPECT_GE(decode_.echoes.size(), 25u);
+  EXPECT_TRUE(std::is_sorted(decode_.echoes.begin(), decode_.echoes.end()));
 }
 
 TEST_P(Life, OfAFrozenPeerBothSidesLearn) {
-  Endpoint prefill(options("prefill-0"), &clock);
+  Endpoint prefill(options("prefill-0"), &clock_);
   Freeze freeze(prefill);
-  const PeerId to_decode = prefill.dial_and_wait(decode.address());
-  const PeerId to_prefill = decode.wait_up();
-  ASSERT_TRUE(decode.plane().send(to_prefill, wire::Notify{}).is_ok());
+  const PeerId to_decode = prefill.dial_and_wait(decode_.address());
+  const PeerId to_prefill = decode_.wait_up();
+  ASSERT_TRUE(decode_.plane().send(to_prefill, wire::Notify{}).is_ok());
   freeze.wait();
-  decode.settle();
-  decode.advance_ms(5000);
+  decode_.settle();
+  decode_.advance_ms(5000);
   expect_lost(to_prefill, "silent");
   EXPECT_FALSE(prefill.is_down(to_decode));
   freeze.end();
@@ -205,7 +205,7 @@ TEST_P(Life, AGoodbyeSaysWhy) {
   for (const Case& one : cases) {
     auto [client, peer] = raw_peer();
     ASSERT_TRUE(client.send(one.goodbye));
-    const auto why = decode.wait_down(peer);
+    const auto why = decode_.wait_down(peer);
     ASSERT_TRUE(why);
     EXPECT_EQ(why->code(), one.wanted);
     EXPECT_NE(why->message().find(one.goodbye.reason), std::string::npos) << why->message();
@@ -215,14 +215,14 @@ TEST_P(Life, AGoodbyeSaysWhy) {
 
 TEST_P(Life, StopSaysGoodbyeAndCallsNobody) {
   auto [client, peer] = raw_peer();
-  decode.plane().stop();
+  decode_.plane().stop();
   const auto goodbye = client.read_next<wire::Goodbye>();
   ASSERT_TRUE(goodbye);
   EXPECT_EQ(*goodbye, (wire::Goodbye{StatusCode::kOk, "it shut down"}));
   EXPECT_TRUE(client.is_closed_by_peer());
-  EXPECT_EQ(decode.plane().dial("baton://127.0.0.1:1/x").code(), StatusCode::kFailedPrecondition);
-  decode.plane().stop();
-  EXPECT_TRUE(decode.downs.empty());
+  EXPECT_EQ(decode_.plane().dial("baton://127.0.0.1:1/x").code(), StatusCode::kFailedPrecondition);
+  decode_.plane().stop();
+  EXPECT_TRUE(decode_.downs.empty());
 }
 
 // A peer that does not read does not keep stop() for longer than it is given.
@@ -230,10 +230,10 @@ TEST_P(Life, StopEndsThoughAPeerDoesNotRead) {
   auto [client, peer] = raw_peer();
   Status sent;
   while (sent.is_ok()) {
-    sent = decode.plane().send(peer, wire::Notify{0, std::vector<uint8_t>(wire::kMaxNotifyBytes)});
+    sent = decode_.plane().send(peer, wire::Notify{0, std::vector<uint8_t>(wire::kMaxNotifyBytes)});
   }
   EXPECT_EQ(sent.code(), StatusCode::kBusy);
-  decode.stop();
+  decode_.stop();
 }
 
 TEST(Alarm, NeverEarlyAndTheEarliestOfThose) {

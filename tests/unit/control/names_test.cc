@@ -42,10 +42,10 @@ class Names : public ::testing::Test {
 
   // Makes the peer of this hello, and says which one it is at "m".
   std::pair<RawClient, PeerId> raw_peer(const wire::Hello& hello) {
-    const size_t before = m.count_ups();
-    RawClient client(m.address());
+    const size_t before = m_.count_ups();
+    RawClient client(m_.address());
     EXPECT_TRUE(client.become_peer(hello));
-    return {std::move(client), m.wait_up(before)};
+    return {std::move(client), m_.wait_up(before)};
   }
 
   // The next Welcome of a connection that says hello.
@@ -74,9 +74,9 @@ class Names : public ::testing::Test {
     EXPECT_TRUE(client.send(wire::Confirm{}));
   }
 
-  base::ManualClock clock{1'000'000'000};
-  Endpoint m{options("m"), &clock};
-  RawServer server;
+  base::ManualClock clock_{1'000'000'000};
+  Endpoint m_{options("m"), &clock_};
+  RawServer server_;
 };
 
 // ---- one process, connected anew
@@ -86,53 +86,53 @@ TEST_F(Names, AHigherIncarnationReplacesTheConnection) {
   auto [second, new_peer] = raw_peer(hello_of("z", 7, 6));
   ASSERT_TRUE(old_peer && new_peer);
   EXPECT_NE(old_peer, new_peer);
-  expect_status(m.wait_down(old_peer), StatusCode::kPeerLost, "\"z\" connected anew");
+  expect_status(m_.wait_down(old_peer), StatusCode::kPeerLost, "\"z\" connected anew");
   EXPECT_TRUE(first.is_closed_by_peer());
-  m.stop();
-  EXPECT_EQ(m.order, (std::vector<std::string>{"up 1", "down 1", "up 2"}));
+  m_.stop();
+  EXPECT_EQ(m_.order, (std::vector<std::string>{"up 1", "down 1", "up 2"}));
 }
 
 TEST_F(Names, AnEqualOrLowerIncarnationIsRefused) {
-  RawClient first(m.address());
+  RawClient first(m_.address());
   const auto up = first.become_peer(hello_of("z", 7, 5));
   ASSERT_TRUE(up);
   for (const uint64_t incarnation : {5u, 4u}) {
-    RawClient replayed(m.address());
+    RawClient replayed(m_.address());
     expect_refused_as_connected(answer_to(replayed, hello_of("z", 7, incarnation)), up->session);
     EXPECT_TRUE(replayed.is_closed_by_peer());
   }
   // Higher, but of one who knows that the connection is alive.
   wire::Hello knows = hello_of("z", 7, 6);
   knows.known_session = up->session;
-  RawClient again(m.address());
+  RawClient again(m_.address());
   expect_refused_as_connected(answer_to(again, knows), up->session);
-  EXPECT_FALSE(m.is_down(m.wait_up()));
+  EXPECT_FALSE(m_.is_down(m_.wait_up()));
 }
 
 TEST_F(Names, ASecondDialJoinsTheConnection) {
-  Endpoint z(options("z"), &clock);
-  const PeerId first = z.dial_and_wait(m.address());
+  Endpoint z(options("z"), &clock_);
+  const PeerId first = z.dial_and_wait(m_.address());
   ASSERT_TRUE(first);
-  EXPECT_EQ(z.wait_joined(z.dial(m.address())), first);
+  EXPECT_EQ(z.wait_joined(z.dial(m_.address())), first);
   // And from the other end.
-  EXPECT_EQ(m.wait_joined(m.dial(z.address())), m.wait_up());
+  EXPECT_EQ(m_.wait_joined(m_.dial(z.address())), m_.wait_up());
   z.stop();
   EXPECT_EQ(z.ups.size(), 1u);
 }
 
 TEST_F(Names, ASecondDialJoinsTheFirstWhileThatIsBeingMade) {
   for (const bool succeeds : {false, true}) {
-    const PeerId first = m.dial(server.address("z"));
-    auto [client, hello] = server.accept_hello();
-    const PeerId second = m.dial(server.address("z"));
-    m.settle();
+    const PeerId first = m_.dial(server_.address("z"));
+    auto [client, hello] = server_.accept_hello();
+    const PeerId second = m_.dial(server_.address("z"));
+    m_.settle();
     if (succeeds) {
       accept_as(client, raw_welcome("z", hello));
-      EXPECT_EQ(m.wait_joined(second), first);
+      EXPECT_EQ(m_.wait_joined(second), first);
     } else {
       client.reset();
-      expect_status(m.wait_dial_failed(first), StatusCode::kPeerLost, "");
-      expect_status(m.wait_dial_failed(second), StatusCode::kPeerLost, "");
+      expect_status(m_.wait_dial_failed(first), StatusCode::kPeerLost, "");
+      expect_status(m_.wait_dial_failed(second), StatusCode::kPeerLost, "");
     }
   }
 }
@@ -140,63 +140,63 @@ TEST_F(Names, ASecondDialJoinsTheFirstWhileThatIsBeingMade) {
 // ---- another process of the same name
 
 TEST_F(Names, ANameThatIsAliveIsInUse) {
-  Endpoint owner(options("z"), &clock);
-  const PeerId owned = owner.dial_and_wait(m.address());
-  const PeerId peer = m.wait_up();
-  Endpoint impostor(options("z"), &clock);
-  expect_status(impostor.wait_dial_failed(impostor.dial(m.address())), StatusCode::kAddressInUse,
+  Endpoint owner(options("z"), &clock_);
+  const PeerId owned = owner.dial_and_wait(m_.address());
+  const PeerId peer = m_.wait_up();
+  Endpoint impostor(options("z"), &clock_);
+  expect_status(impostor.wait_dial_failed(impostor.dial(m_.address())), StatusCode::kAddressInUse,
                 "\"z\" is alive at 127.0.0.1:");
-  EXPECT_FALSE(m.is_down(peer));
+  EXPECT_FALSE(m_.is_down(peer));
   EXPECT_FALSE(owner.is_down(owned));
 }
 
 TEST_F(Names, ANameThatDoesNotAnswerWithinASecondIsTakenOver) {
   auto [silent, old_peer] = raw_peer(hello_of("z", 7, 1));
-  RawClient heir(m.address());
+  RawClient heir(m_.address());
   ASSERT_TRUE(heir.send_hello(hello_of("z", 8, 1)));
-  m.settle();
-  m.advance_ms(999);
-  EXPECT_FALSE(m.is_down(old_peer));
+  m_.settle();
+  m_.advance_ms(999);
+  EXPECT_FALSE(m_.is_down(old_peer));
   EXPECT_TRUE(heir.is_quiet());
-  m.advance_ms(1);
-  expect_status(m.wait_down(old_peer), StatusCode::kPeerLost, "another process took its name");
+  m_.advance_ms(1);
+  expect_status(m_.wait_down(old_peer), StatusCode::kPeerLost, "another process took its name");
   const auto welcome = heir.read_next<wire::Welcome>();
   ASSERT_TRUE(welcome);
   EXPECT_EQ(welcome->code, StatusCode::kOk);
   ASSERT_TRUE(heir.send(baton_test::sample_describe()));
-  ASSERT_TRUE(m.wait_up(1));
-  m.stop();
-  EXPECT_EQ(m.order, (std::vector<std::string>{"up 1", "down 1", "up 2"}));
+  ASSERT_TRUE(m_.wait_up(1));
+  m_.stop();
+  EXPECT_EQ(m_.order, (std::vector<std::string>{"up 1", "down 1", "up 2"}));
 }
 
 TEST_F(Names, OnlyTheNonceOfTheProbeDefendsTheName) {
   for (const bool is_right : {false, true}) {
     const std::string name = is_right ? "right" : "wrong";
     auto [owner, peer] = raw_peer(hello_of(name, 7, 1));
-    RawClient other(m.address());
+    RawClient other(m_.address());
     ASSERT_TRUE(other.send_hello(hello_of(name, 8, 1)));
     const auto probe = read_probe(owner);
     ASSERT_TRUE(probe);
     ASSERT_TRUE(owner.send(wire::Heartbeat{0, 0, 0, *probe ^ (is_right ? 0u : 2u)}));
     ASSERT_TRUE(owner.send(wire::Heartbeat{1, 0, 0, 0}));  // life of any other kind is no defence
-    m.settle();
-    m.advance_ms(1000);
+    m_.settle();
+    m_.advance_ms(1000);
     const auto welcome = other.read_next<wire::Welcome>();
     ASSERT_TRUE(welcome);
     EXPECT_EQ(welcome->code, is_right ? StatusCode::kAddressInUse : StatusCode::kOk);
-    EXPECT_EQ(m.is_down(peer), !is_right);
+    EXPECT_EQ(m_.is_down(peer), !is_right);
   }
 }
 
 TEST_F(Names, OfTwoHeirsTheFirstDefendsTheName) {
   auto [silent, old_peer] = raw_peer(hello_of("z", 7, 1));
-  RawClient first(m.address());
+  RawClient first(m_.address());
   ASSERT_TRUE(first.send_hello(hello_of("z", 8, 1)));
-  m.settle();
-  RawClient second(m.address());
+  m_.settle();
+  RawClient second(m_.address());
   ASSERT_TRUE(second.send_hello(hello_of("z", 9, 1)));
-  m.settle();
-  m.advance_ms(1000);
+  m_.settle();
+  m_.advance_ms(1000);
   const auto welcome = first.read_next<wire::Welcome>();
   ASSERT_TRUE(welcome);
   ASSERT_EQ(welcome->code, StatusCode::kOk) << welcome->text;
@@ -207,7 +207,7 @@ TEST_F(Names, OfTwoHeirsTheFirstDefendsTheName) {
   const auto refusal = second.read_next<wire::Welcome>();
   ASSERT_TRUE(refusal);
   EXPECT_EQ(refusal->code, StatusCode::kAddressInUse) << refusal->text;
-  EXPECT_FALSE(m.is_down(m.wait_up(1)));
+  EXPECT_FALSE(m_.is_down(m_.wait_up(1)));
 }
 
 TEST_F(Names, ARestartedProcessIsANewPeer) {
@@ -233,124 +233,124 @@ TEST_F(Names, ADialerProbesTheOldConnectionBeforeItTakesAnotherProcess) {
   for (const bool answers : {true, false}) {
     const std::string name = answers ? "alive" : "dead";
     auto [owner, old_peer] = raw_peer(hello_of(name, 7, 1));
-    const PeerId dialed = m.dial(server.address(name));
-    auto [other, hello] = server.accept_hello();
+    const PeerId dialed = m_.dial(server_.address(name));
+    auto [other, hello] = server_.accept_hello();
     ASSERT_TRUE(other.send(raw_welcome(name, hello)));  // of boot 2
     const auto probe = read_probe(owner);
     ASSERT_TRUE(probe);
     if (answers) {
       ASSERT_TRUE(owner.send(wire::Heartbeat{0, 0, 0, *probe}));
-      expect_status(m.wait_dial_failed(dialed), StatusCode::kAddressInUse, "keeps its name");
-      EXPECT_FALSE(m.is_down(old_peer));
+      expect_status(m_.wait_dial_failed(dialed), StatusCode::kAddressInUse, "keeps its name");
+      EXPECT_FALSE(m_.is_down(old_peer));
       continue;
     }
-    m.settle();
-    m.advance_ms(1000);
-    expect_status(m.wait_down(old_peer), StatusCode::kPeerLost, "took its name");
+    m_.settle();
+    m_.advance_ms(1000);
+    expect_status(m_.wait_down(old_peer), StatusCode::kPeerLost, "took its name");
     ASSERT_TRUE(other.send(baton_test::sample_describe()));
     ASSERT_TRUE(other.read_next<wire::Describe>());
     ASSERT_TRUE(other.send(wire::Confirm{}));
-    EXPECT_EQ(m.wait_up(2), dialed);
+    EXPECT_EQ(m_.wait_up(2), dialed);
   }
 }
 
 TEST_F(Names, APeerThatForgotTheConnectionIsConnectedAnew) {
   auto [old_end, old_peer] = raw_peer(hello_of("z", 2, 1));
-  const PeerId dialed = m.dial(server.address("z"));
-  auto [client, hello] = server.accept_hello();
+  const PeerId dialed = m_.dial(server_.address("z"));
+  auto [client, hello] = server_.accept_hello();
   EXPECT_NE(hello.known_session, 0u);
   accept_as(client, raw_welcome("z", hello));  // of boot 2, too
-  expect_status(m.wait_down(old_peer), StatusCode::kPeerLost, "was connected anew");
-  EXPECT_EQ(m.wait_up(1), dialed);
+  expect_status(m_.wait_down(old_peer), StatusCode::kPeerLost, "was connected anew");
+  EXPECT_EQ(m_.wait_up(1), dialed);
 }
 
 // ---- crossing dials: the lower name's survives
 
 TEST_F(Names, TheLowerNameHoldsTheOtherUntilItsOwnDialIsProven) {
-  const PeerId dialed = m.dial(server.address("z"));
-  auto [ours, hello] = server.accept_hello();
-  RawClient crossing(m.address());
+  const PeerId dialed = m_.dial(server_.address("z"));
+  auto [ours, hello] = server_.accept_hello();
+  RawClient crossing(m_.address());
   ASSERT_TRUE(crossing.send_hello(hello_of("z", 2, 1)));
-  m.settle();
+  m_.settle();
   EXPECT_TRUE(crossing.is_quiet());
   accept_as(ours, raw_welcome("z", hello));
-  EXPECT_EQ(m.wait_up(), dialed);
+  EXPECT_EQ(m_.wait_up(), dialed);
   expect_refused_as_connected(crossing.read_next<wire::Welcome>(), raw_welcome("z", hello).session);
 }
 
 TEST_F(Names, TheLowerNameTakesTheOtherWhenItsOwnDialFails) {
   for (const bool by_time : {false, true}) {
     const std::string name = by_time ? "za" : "zb";
-    const PeerId dialed = m.dial(server.address(name));
-    auto [ours, hello] = server.accept_hello();
-    RawClient crossing(m.address());
+    const PeerId dialed = m_.dial(server_.address(name));
+    auto [ours, hello] = server_.accept_hello();
+    RawClient crossing(m_.address());
     ASSERT_TRUE(crossing.send_hello(hello_of(name, 2, 1)));
-    m.settle();
+    m_.settle();
     EXPECT_TRUE(crossing.is_quiet());
     if (by_time) {
-      m.advance_ms(5000);
+      m_.advance_ms(5000);
     } else {
       ours.reset();
     }
     const auto welcome = crossing.read_next<wire::Welcome>();
     ASSERT_TRUE(welcome);
     EXPECT_EQ(welcome->code, StatusCode::kOk) << welcome->text;
-    EXPECT_TRUE(m.wait_dial_failed(dialed));
+    EXPECT_TRUE(m_.wait_dial_failed(dialed));
   }
 }
 
 TEST_F(Names, TheHigherNameAcceptsTheOtherAndItsOwnDialJoins) {
   for (const bool is_early : {false, true}) {
     const std::string name = is_early ? "a" : "b";
-    const PeerId dialed = m.dial(server.address(name));
-    auto [ours, hello] = server.accept_hello();
-    RawClient crossing(m.address());
+    const PeerId dialed = m_.dial(server_.address(name));
+    auto [ours, hello] = server_.accept_hello();
+    RawClient crossing(m_.address());
     const auto accepted = answer_to(crossing, hello_of(name, 2, 1));
     ASSERT_TRUE(accepted);
     ASSERT_EQ(accepted->code, StatusCode::kOk) << accepted->text;
     wire::Welcome refusal = raw_welcome(name, hello);
     refusal.code = StatusCode::kFailedPrecondition;
     refusal.session = accepted->session;
-    const size_t before = m.count_ups();
+    const size_t before = m_.count_ups();
     if (is_early) {
       ASSERT_TRUE(ours.send(refusal));
-      m.settle();
+      m_.settle();
     }
     ASSERT_TRUE(crossing.send(baton_test::sample_describe()));
-    const PeerId peer = m.wait_up(before);
+    const PeerId peer = m_.wait_up(before);
     ASSERT_TRUE(is_early || ours.send(refusal));
-    EXPECT_EQ(m.wait_joined(dialed), peer);
+    EXPECT_EQ(m_.wait_joined(dialed), peer);
   }
 }
 
 TEST_F(Names, TheHigherNameWaitsForTheWordOfOneWhoAcceptedItsDial) {
-  const PeerId dialed = m.dial(server.address("a"));
-  auto [ours, hello] = server.accept_hello();
+  const PeerId dialed = m_.dial(server_.address("a"));
+  auto [ours, hello] = server_.accept_hello();
   const wire::Welcome welcome = raw_welcome("a", hello);
   wire::Hello knows = hello_of("a", 2, 2);
   knows.known_session = welcome.session;
-  RawClient crossing(m.address());
+  RawClient crossing(m_.address());
   ASSERT_TRUE(crossing.send_hello(knows));
-  m.settle();
+  m_.settle();
   EXPECT_TRUE(crossing.is_quiet());
   accept_as(ours, welcome);
-  EXPECT_EQ(m.wait_up(), dialed);
+  EXPECT_EQ(m_.wait_up(), dialed);
   expect_refused_as_connected(crossing.read_next<wire::Welcome>(), welcome.session);
 }
 
 TEST_F(Names, WhoIsHeldMayNotSendWithoutEnd) {
-  m.dial(server.address("z"));
-  auto [ours, hello] = server.accept_hello();
-  RawClient crossing(m.address());
+  m_.dial(server_.address("z"));
+  auto [ours, hello] = server_.accept_hello();
+  RawClient crossing(m_.address());
   ASSERT_TRUE(crossing.send_hello(hello_of("z", 2, 1)));
-  m.settle();
+  m_.settle();
   const std::vector<uint8_t> bytes(64 << 10);
   size_t sent = 0;
   while (crossing.send_raw(bytes)) {
     sent += bytes.size();
     ASSERT_LT(sent, size_t{64} << 20);
   }
-  EXPECT_TRUE(m.wait_log("it does not wait for the answer to its hello"));
+  EXPECT_TRUE(m_.wait_log("it does not wait for the answer to its hello"));
 }
 
 TEST_F(Names, RealCrossingDialsMakeOneConnection) {

@@ -17,7 +17,7 @@ class SecretFile : public ::testing::Test {
  protected:
   // A file of these bytes and rights.
   std::string write(const std::string& bytes, mode_t mode = 0600) const {
-    const std::string path = folder.file("secret");
+    const std::string path = folder_.file("secret");
     std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes;
     EXPECT_EQ(chmod(path.c_str(), mode), 0);
     return path;
@@ -30,7 +30,7 @@ class SecretFile : public ::testing::Test {
   }
 
   void expect_refused(const std::string& path, StatusCode code, const std::string& part) {
-    const auto secret = read_secret_file(path, logger);
+    const auto secret = read_secret_file(path, logger_);
     ASSERT_FALSE(secret.is_ok()) << path;
     EXPECT_EQ(secret.code(), code) << secret.status().to_string();
     EXPECT_NE(secret.status().message().find(path), std::string::npos)
@@ -39,26 +39,26 @@ class SecretFile : public ::testing::Test {
         << secret.status().to_string();
   }
 
-  baton_test::TempDir folder;
-  std::vector<std::string> log;
-  base::Logger logger{LogLevel::kDebug,
-                      [this](LogLevel, std::string_view text) { log.emplace_back(text); }};
+  baton_test::TempDir folder_;
+  std::vector<std::string> log_;
+  base::Logger logger_{LogLevel::kDebug,
+                       [this](LogLevel, std::string_view text) { log_.emplace_back(text); }};
 };
 
 TEST_F(SecretFile, TheWholeFileIsTheSecret) {
   for (const size_t length : {kMinSecretBytes, size_t{33}, kMaxSecretBytes}) {
     const std::string bytes = varied(length);
-    const auto secret = read_secret_file(write(bytes), logger);
+    const auto secret = read_secret_file(write(bytes), logger_);
     ASSERT_TRUE(secret.is_ok()) << secret.status().to_string();
     ASSERT_EQ(secret->bytes().size(), length);
     EXPECT_TRUE(std::equal(bytes.begin(), bytes.end(), secret->bytes().begin(),
                            [](char a, uint8_t b) { return static_cast<uint8_t>(a) == b; }));
   }
-  EXPECT_TRUE(log.empty());
+  EXPECT_TRUE(log_.empty());
 }
 
 TEST_F(SecretFile, Missing) {
-  expect_refused(folder.file("nowhere"), StatusCode::kNotFound, "No such file");
+  expect_refused(folder_.file("nowhere"), StatusCode::kNotFound, "No such file");
 }
 
 TEST_F(SecretFile, TooShortSaysHowToMakeOne) {
@@ -77,8 +77,8 @@ TEST_F(SecretFile, OneByteOverAndOver) {
 }
 
 TEST_F(SecretFile, NotAFile) {
-  expect_refused(folder.path(), StatusCode::kInvalidArgument, "not a regular file");
-  const std::string fifo = folder.file("fifo");
+  expect_refused(folder_.path(), StatusCode::kInvalidArgument, "not a regular file");
+  const std::string fifo = folder_.file("fifo");
   ASSERT_EQ(mkfifo(fifo.c_str(), 0600), 0);
   expect_refused(fifo, StatusCode::kInvalidArgument, "not a regular file");
 }
@@ -91,19 +91,19 @@ TEST_F(SecretFile, WrittenByOthers) {
 
 TEST_F(SecretFile, ReadByOthersIsAWarning) {
   for (const mode_t mode : {0640u, 0604u}) {
-    log.clear();
-    EXPECT_TRUE(read_secret_file(write(varied(32), mode), logger).is_ok());
-    ASSERT_EQ(log.size(), 1u);
-    EXPECT_NE(log[0].find("may be read by others"), std::string::npos) << log[0];
+    log_.clear();
+    EXPECT_TRUE(read_secret_file(write(varied(32), mode), logger_).is_ok());
+    ASSERT_EQ(log_.size(), 1u);
+    EXPECT_NE(log_[0].find("may be read by others"), std::string::npos) << log_[0];
   }
 }
 
 TEST_F(SecretFile, NoMessageShowsTheBytes) {
   const std::string bytes = "correct horse battery staple";  // 28 bytes
-  const auto secret = read_secret_file(write(bytes, 0644), logger);
+  const auto secret = read_secret_file(write(bytes, 0644), logger_);
   ASSERT_FALSE(secret.is_ok());
-  log.push_back(secret.status().message());
-  for (const std::string& text : log) EXPECT_EQ(text.find("horse"), std::string::npos) << text;
+  log_.push_back(secret.status().message());
+  for (const std::string& text : log_) EXPECT_EQ(text.find("horse"), std::string::npos) << text;
 }
 
 TEST(Secret, CopiesAndMoves) {

@@ -38,7 +38,7 @@ class Strangers : public ::testing::TestWithParam<bool> {
 
   // A connection that may send frames: after the preface, or with TLS.
   RawClient opened() {
-    RawClient client(decode.address());
+    RawClient client(decode_.address());
     if (GetParam()) {
       EXPECT_TRUE(client.start_tls(test_secret(1), TlsRole::kDialer));
     } else {
@@ -49,41 +49,41 @@ class Strangers : public ::testing::TestWithParam<bool> {
 
   // A new peer is served, and an old one has lost nothing.
   void expect_in_service() {
-    Endpoint peer(options("peer-" + std::to_string(++peers)), &clock);
-    const PeerId id = peer.dial_and_wait(decode.address());
+    Endpoint peer(options("peer-" + std::to_string(++peers_)), &clock_);
+    const PeerId id = peer.dial_and_wait(decode_.address());
     ASSERT_TRUE(id);
-    ASSERT_TRUE(peer.plane().send(id, wire::Notify{peers, {1}}).is_ok());
-    ASSERT_TRUE(decode.wait_messages(peers));
+    ASSERT_TRUE(peer.plane().send(id, wire::Notify{peers_, {1}}).is_ok());
+    ASSERT_TRUE(decode_.wait_messages(peers_));
   }
 
-  base::ManualClock clock{1'000'000'000};
-  Endpoint decode{options("decode-0"), &clock};
-  size_t peers = 0;
+  base::ManualClock clock_{1'000'000'000};
+  Endpoint decode_{options("decode-0"), &clock_};
+  size_t peers_ = 0;
 };
 
 INSTANTIATE_TEST_SUITE_P(Auth, Strangers, ::testing::Bool(),
                          [](const auto& test) { return test.param ? "Psk" : "None"; });
 
 TEST_P(Strangers, WhoSaysNothingHasTwoSeconds) {
-  RawClient silent(decode.address());
-  decode.settle();
-  decode.advance_ms(1999);
+  RawClient silent(decode_.address());
+  decode_.settle();
+  decode_.advance_ms(1999);
   EXPECT_TRUE(silent.is_open());
-  decode.advance_ms(1);
+  decode_.advance_ms(1);
   EXPECT_TRUE(silent.is_closed_by_peer());
-  EXPECT_TRUE(decode.wait_log("did not finish the hello within 2000 ms"));
+  EXPECT_TRUE(decode_.wait_log("did not finish the hello within 2000 ms"));
   expect_in_service();
 }
 
 TEST_P(Strangers, WhoTricklesHasNoMore) {
-  RawClient slow(decode.address());
+  RawClient slow(decode_.address());
   std::vector<uint8_t> bytes = {kTlsFirstByte, 3, 1, 2, 0};
   if (!GetParam()) bytes.assign(kControlPreface.begin(), kControlPreface.end());
-  decode.settle();
+  decode_.settle();
   for (size_t i = 0; i < 4; ++i) {
     ASSERT_TRUE(slow.send_raw(std::span(bytes).subspan(i, 1)));
     EXPECT_TRUE(slow.is_open());
-    decode.advance_ms(500);
+    decode_.advance_ms(500);
   }
   EXPECT_TRUE(slow.is_closed_by_peer());
 }
@@ -92,19 +92,19 @@ TEST_P(Strangers, WhoIsHalfWayThroughTheHelloHasNoMore) {
   RawClient half = opened();
   const std::vector<uint8_t> hello = frame_of(raw_hello("half"));
   ASSERT_TRUE(half.send(std::span(hello).first(hello.size() - 1)));
-  decode.settle();
-  decode.advance_ms(2000);
+  decode_.settle();
+  decode_.advance_ms(2000);
   EXPECT_TRUE(half.is_closed_by_peer());
 }
 
 TEST_P(Strangers, OfSixtyFiveTheOldestGoes) {
-  Endpoint peer(options("peer-0"), &clock);
-  const PeerId id = peer.dial_and_wait(decode.address());
+  Endpoint peer(options("peer-0"), &clock_);
+  const PeerId id = peer.dial_and_wait(decode_.address());
   ASSERT_TRUE(id);
   std::deque<RawClient> waiting;
   const auto add = [&] {
-    waiting.emplace_back(decode.address());
-    decode.settle();
+    waiting.emplace_back(decode_.address());
+    decode_.settle();
   };
   for (uint32_t i = 0; i < ControlLimits().max_half_open; ++i) add();
   for (const RawClient& one : waiting) EXPECT_TRUE(one.is_open());
@@ -120,7 +120,7 @@ TEST_P(Strangers, OfSixtyFiveTheOldestGoes) {
 }
 
 TEST_P(Strangers, FourKibibytesAreAllThatIsTaken) {
-  RawClient greedy(decode.address());
+  RawClient greedy(decode_.address());
   std::vector<uint8_t> bytes(wire::kMaxHelloBytes);
   if (GetParam()) {
     // A record of 16383 bytes, a client_hello of 16379.
@@ -131,11 +131,11 @@ TEST_P(Strangers, FourKibibytesAreAllThatIsTaken) {
     bytes[1] = wire::kMaxHelloBytes >> 8;  // a frame of 4096 bytes
   }
   ASSERT_TRUE(greedy.send_raw(bytes));
-  decode.settle();
+  decode_.settle();
   EXPECT_TRUE(greedy.is_open());
   ASSERT_TRUE(greedy.send_raw(std::span(bytes).first(1)));
   EXPECT_TRUE(greedy.is_closed_by_peer());
-  EXPECT_TRUE(decode.wait_log("more than 4096 bytes before it has proven itself"));
+  EXPECT_TRUE(decode_.wait_log("more than 4096 bytes before it has proven itself"));
   expect_in_service();
 }
 
@@ -146,7 +146,7 @@ TEST_P(Strangers, ALongerFrameIsRefusedByItsLength) {
     for (unsigned i = 0; i < 4; ++i) prefix[i] = static_cast<uint8_t>(length >> (8 * i));
     ASSERT_TRUE(client.send(prefix));
     EXPECT_TRUE(client.is_closed_by_peer());
-    EXPECT_TRUE(decode.wait_log("frame of " + std::to_string(length) + " bytes; 1 to 4096"));
+    EXPECT_TRUE(decode_.wait_log("frame of " + std::to_string(length) + " bytes; 1 to 4096"));
   }
   expect_in_service();
 }
@@ -159,13 +159,13 @@ TEST_P(Strangers, WhoSpeaksAnotherProtocol) {
                                 "CBATON\n\n",
                                 "SBATON\r\n" + std::string(96, 'x')};
   for (const std::string& text : others) {
-    RawClient client(decode.address());
+    RawClient client(decode_.address());
     ASSERT_TRUE(client.send(text));
     client.end_output();
     EXPECT_TRUE(client.is_closed_by_peer()) << text;
   }
-  EXPECT_TRUE(decode.wait_log("does not speak Baton's protocol"));
-  EXPECT_TRUE(decode.wait_log("a data socket that proves nothing"));
+  EXPECT_TRUE(decode_.wait_log("does not speak Baton's protocol"));
+  EXPECT_TRUE(decode_.wait_log("a data socket that proves nothing"));
   expect_in_service();
 }
 
@@ -175,11 +175,11 @@ TEST_P(Strangers, AnyOtherMessageInPlaceOfHello) {
     RawClient client = opened();
     ASSERT_TRUE(client.send(message));
     EXPECT_TRUE(client.is_closed_by_peer());
-    EXPECT_TRUE(decode.wait_log(std::string(wire::message_name(message)) + " where Hello is due"));
+    EXPECT_TRUE(decode_.wait_log(std::string(wire::message_name(message)) + " where Hello is due"));
   }
   expect_in_service();
-  decode.stop();
-  EXPECT_EQ(decode.ups.size(), 1u);
+  decode_.stop();
+  EXPECT_EQ(decode_.ups.size(), 1u);
 }
 
 TEST_P(Strangers, AHelloThatIsCutAnywhere) {
@@ -192,7 +192,7 @@ TEST_P(Strangers, AHelloThatIsCutAnywhere) {
     EXPECT_TRUE(client.is_closed_by_peer()) << length;
   }
   expect_in_service();
-  decode.settle();
+  decode_.settle();
   EXPECT_EQ(baton_test::count_open_fds(), fds);
 }
 
@@ -209,7 +209,7 @@ TEST_P(Strangers, AHelloWithABitFlipped) {
     hello[bit / 8] = static_cast<uint8_t>(hello[bit / 8] ^ mask);
   }
   expect_in_service();
-  decode.settle();
+  decode_.settle();
   EXPECT_EQ(baton_test::count_open_fds(), fds);
 }
 
@@ -233,7 +233,7 @@ TEST_P(Strangers, Noise) {
       default:
         break;
     }
-    RawClient client(decode.address());
+    RawClient client(decode_.address());
     client.send_raw(bytes);  // may be refused before all of it has left
     client.end_output();
     EXPECT_TRUE(client.is_closed_by_peer()) << round;
@@ -245,16 +245,16 @@ TEST_P(Strangers, AfterTheHelloTwoSecondsForTheDescription) {
   RawClient client = opened();
   ASSERT_TRUE(client.send(wire::Message(raw_hello("late"))));
   ASSERT_TRUE(client.read_next<wire::Describe>());
-  decode.advance_ms(1999);
+  decode_.advance_ms(1999);
   EXPECT_TRUE(client.is_open());
-  decode.advance_ms(1);
+  decode_.advance_ms(1);
   const auto goodbye = client.read_next<wire::Goodbye>();
   ASSERT_TRUE(goodbye);
   EXPECT_EQ(goodbye->code, StatusCode::kDeadlineExceeded) << goodbye->reason;
   EXPECT_TRUE(client.is_closed_by_peer());
-  EXPECT_TRUE(decode.wait_log("gave up the connection of \"late\""));
-  decode.stop();
-  EXPECT_TRUE(decode.ups.empty());
+  EXPECT_TRUE(decode_.wait_log("gave up the connection of \"late\""));
+  decode_.stop();
+  EXPECT_TRUE(decode_.ups.empty());
 }
 
 TEST_P(Strangers, AfterTheHelloADescriptionThatIsDamaged) {
@@ -271,35 +271,35 @@ TEST_P(Strangers, AfterTheHelloADescriptionThatIsDamaged) {
     EXPECT_EQ(goodbye->code, StatusCode::kProtocolError) << goodbye->reason;
     EXPECT_TRUE(client.is_closed_by_peer());
   }
-  EXPECT_TRUE(decode.wait_log("FlatBuffers verifier"));
+  EXPECT_TRUE(decode_.wait_log("FlatBuffers verifier"));
   expect_in_service();
 }
 
 // The listener would stay readable and the thread busy; it rests for 100 ms instead.
 TEST_P(Strangers, WhenDescriptorsRunOutTheListenerRests) {
-  Endpoint peer(options("peer-0"), &clock);
+  Endpoint peer(options("peer-0"), &clock_);
   std::promise<void> entered;
   std::promise<void> leave;
-  decode.on_each_message = [&, first = true]() mutable {
+  decode_.on_each_message = [&, first = true]() mutable {
     if (!std::exchange(first, false)) return;
     entered.set_value();
     leave.get_future().wait();
   };
-  const PeerId id = peer.dial_and_wait(decode.address());
+  const PeerId id = peer.dial_and_wait(decode_.address());
   ASSERT_TRUE(peer.plane().send(id, wire::Notify{1, {}}).is_ok());
-  ++peers;
+  ++peers_;
   entered.get_future().wait();
-  RawClient stranger(decode.address());
+  RawClient stranger(decode_.address());
   rlimit before{};
   ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
   const rlimit none{static_cast<rlim_t>(stranger.fd()) + 1, before.rlim_max};
   ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
   leave.set_value();
-  EXPECT_TRUE(decode.wait_log("cannot accept connections: Too many open files"));
+  EXPECT_TRUE(decode_.wait_log("cannot accept connections: Too many open files"));
   ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
   EXPECT_TRUE(stranger.is_open());
-  decode.settle();  // the rest is over 100 ms after the turn that said so
-  decode.advance_ms(100);
+  decode_.settle();  // the rest is over 100 ms after the turn that said so
+  decode_.advance_ms(100);
   expect_in_service();
   EXPECT_FALSE(peer.is_down(id));
 }
