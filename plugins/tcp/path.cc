@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstring>
 
 #include "plugins/tcp/rail.h"
 
@@ -25,7 +26,40 @@ bool set_option(int fd, int level, int name, int value) {
   return ::setsockopt(fd, level, name, &value, sizeof value) == 0;
 }
 
+// Both ends have the same address: no network lies between them.
+bool is_same_host(int fd, const sockaddr_storage& peer) {
+  sockaddr_storage own{};
+  socklen_t length = sizeof own;
+  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&own), &length) != 0) return false;
+  if (own.ss_family != peer.ss_family) return false;
+  if (own.ss_family == AF_INET) {
+    const auto* a = reinterpret_cast<const sockaddr_in*>(&own);
+    const auto* b = reinterpret_cast<const sockaddr_in*>(&peer);
+    return a->sin_addr.s_addr == b->sin_addr.s_addr;
+  }
+  const auto* a = reinterpret_cast<const sockaddr_in6*>(&own);
+  const auto* b = reinterpret_cast<const sockaddr_in6*>(&peer);
+  return std::memcmp(&a->sin6_addr, &b->sin6_addr, sizeof a->sin6_addr) == 0;
+}
+
 }  // namespace
+
+// Within one host there is nobody to be fair to, and a paced algorithm (bbr) sets a timer for each
+// segment, which in a virtual machine costs more than copying it. reno is in every kernel, allowed
+// to everybody, and does not pace; where it is refused the system's own stays.
+baton_rc Path::set_congestion_control(int fd, const sockaddr_storage& peer, char* error) const {
+  const char* wanted = rail_->settings().congestion_control;
+  const bool asked = wanted[0] != '\0';
+  if (!asked) {
+    if (!is_same_host(fd, peer)) return BATON_RC_OK;
+    wanted = "reno";
+  }
+  const auto length = static_cast<socklen_t>(std::strlen(wanted));
+  if (::setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, wanted, length) != 0 && asked) {
+    return refuse(error, "TCP_CONGESTION");
+  }
+  return BATON_RC_OK;
+}
 
 baton_rc Path::set_socket_options(int fd, char* error) const {
   int type = 0;
@@ -44,7 +78,11 @@ baton_rc Path::set_socket_options(int fd, char* error) const {
   const int flags = ::fcntl(fd, F_GETFL);
   if (flags < 0 || ::fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0) return refuse(error, "fcntl");
   const bool internet = peer.ss_family == AF_INET || peer.ss_family == AF_INET6;
-  if (internet && !set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1)) return refuse(error, "TCP_NODELAY");
+  if (internet) {
+    if (!set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1)) return refuse(error, "TCP_NODELAY");
+    const baton_rc rc = set_congestion_control(fd, peer, error);
+    if (rc != BATON_RC_OK) return rc;
+  }
   const RailSettings& settings = rail_->settings();
   if (settings.send_buffer_bytes > 0 &&
       !set_option(fd, SOL_SOCKET, SO_SNDBUF, static_cast<int>(settings.send_buffer_bytes))) {

@@ -1,6 +1,8 @@
 // One connected stream socket: set-up and fence (path.cc), data path (path_datapath.cc).
 #pragma once
 
+#include <sys/socket.h>
+
 #include <cstdint>
 
 #include "baton/plugin/plugin.h"
@@ -41,6 +43,8 @@ class Path {
 
  private:
   [[nodiscard]] baton_rc set_socket_options(int fd, char* error) const;
+  [[nodiscard]] baton_rc set_congestion_control(int fd, const sockaddr_storage& peer,
+                                                char* error) const;
   uint32_t report_writes();
   void break_path(const char* reason);
 

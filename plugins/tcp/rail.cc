@@ -1,10 +1,14 @@
 #include "plugins/tcp/rail.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 
 #include "plugins/tcp/path.h"
 
@@ -21,10 +25,15 @@ baton_rc Rail::parse_settings(const char* text, char* error) {
     uint64_t* target = nullptr;
     if (key == "send_buffer_bytes") target = &settings_.send_buffer_bytes;
     if (key == "receive_buffer_bytes") target = &settings_.receive_buffer_bytes;
+    if (key == "congestion_control") {
+      const baton_rc rc = parse_congestion_control(value, error);
+      if (rc != BATON_RC_OK) return rc;
+      continue;
+    }
     if (target == nullptr) {
       baton_sdk::format_text(error,
                              "tcp: unknown setting \"%.*s\"; known: send_buffer_bytes, "
-                             "receive_buffer_bytes",
+                             "receive_buffer_bytes, congestion_control",
                              static_cast<int>(key.size()), key.data());
       return BATON_RC_INVALID;
     }
@@ -35,6 +44,32 @@ baton_rc Rail::parse_settings(const char* text, char* error) {
       return BATON_RC_INVALID;
     }
   }
+  return BATON_RC_OK;
+}
+
+// Whether the kernel has it is asked here, not when the first path opens.
+baton_rc Rail::parse_congestion_control(std::string_view value, char* error) {
+  const int length = static_cast<int>(value.size());
+  if (value.empty() || value.size() > RailSettings::kMaxNameBytes) {
+    baton_sdk::format_text(error,
+                           "tcp: setting congestion_control=%.*s is not a name of 1 to %zu bytes",
+                           length, value.data(), RailSettings::kMaxNameBytes);
+    return BATON_RC_INVALID;
+  }
+  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const int status = ::setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, value.data(),
+                                  static_cast<socklen_t>(value.size()));
+  const int code = errno;
+  if (fd >= 0) ::close(fd);
+  if (status != 0) {
+    baton_sdk::format_text(error,
+                           "tcp: setting congestion_control=%.*s: %s; see "
+                           "net.ipv4.tcp_allowed_congestion_control",
+                           length, value.data(), baton_sdk::ErrnoText(code).c_str());
+    return BATON_RC_UNAVAILABLE;
+  }
+  std::memcpy(settings_.congestion_control, value.data(), value.size());
+  settings_.congestion_control[value.size()] = '\0';
   return BATON_RC_OK;
 }
 

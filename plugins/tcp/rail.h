@@ -1,7 +1,9 @@
 // A rail: the paths of one thread, and the one descriptor that wakes it.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <string_view>
 
 #include "baton/plugin/plugin.h"
 #include "baton/plugin/sdk.h"
@@ -11,10 +13,14 @@ namespace baton_tcp {
 
 class Path;
 
-// Keys of baton_rail_options.settings. 0: the kernel's own choice and auto-tuning.
+// Keys of baton_rail_options.settings (docs/plugin_guide.md, "Settings"). 0: the kernel's own
+// choice and auto-tuning.
 struct RailSettings {
+  static constexpr size_t kMaxNameBytes = 15;  // TCP_CA_NAME_MAX, without its NUL
+
   uint64_t send_buffer_bytes = 0;
   uint64_t receive_buffer_bytes = 0;
+  char congestion_control[kMaxNameBytes + 1] = {};  // "": see Path::set_congestion_control
 };
 
 class Rail {
@@ -41,6 +47,7 @@ class Rail {
 
  private:
   [[nodiscard]] baton_rc parse_settings(const char* text, char* error);
+  [[nodiscard]] baton_rc parse_congestion_control(std::string_view value, char* error);
   [[nodiscard]] bool any_work() const;
   void collect_events();
 

@@ -36,7 +36,21 @@ uint32_t Receiver::receive(int fd, uint64_t budget_bytes) {
     if (!ready_ || !fill(fd)) break;
     ++calls;
   }
+  if (!ready_ && !broken_) set_low_water(fd);
   return calls;
+}
+
+// To be woken for every segment costs both ends more than the copying does: inside a long payload
+// the kernel wakes us when a good part of what must still come is there. An end of the stream or an
+// error wakes at once, and the kernel caps the mark by its buffer.
+void Receiver::set_low_water(int fd) {
+  const bool long_payload = state_ == State::kPayload && payload_left_ >= kMinLowWaterBytes;
+  const uint32_t wanted_bytes = long_payload ? std::min(payload_left_, kMaxLowWaterBytes) : 1;
+  if (wanted_bytes == low_water_bytes_) return;
+  const int value = static_cast<int>(wanted_bytes);
+  if (::setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &value, sizeof value) == 0) {
+    low_water_bytes_ = wanted_bytes;
+  }
 }
 
 void Receiver::parse() {

@@ -63,6 +63,9 @@ class Receiver {
   static constexpr size_t kMaxVectors = 256;
   // Bounds the work of one call when the peer sends frames without payload.
   static constexpr uint32_t kMaxCalls = 64;
+  // The receive low-water mark while a long payload is under way, and what counts as long.
+  static constexpr uint32_t kMaxLowWaterBytes = 256u << 10;
+  static constexpr uint32_t kMinLowWaterBytes = 64u << 10;
 
   void parse();
   void begin_frame();
@@ -73,6 +76,7 @@ class Receiver {
   [[nodiscard]] Chunk next_chunk(Cursor* cursor, uint64_t max_bytes);
   void advance(uint32_t bytes);
   void end_payload();
+  void set_low_water(int fd);
   [[nodiscard]] bool fill(int fd);
   [[nodiscard]] bool handle_result(ssize_t received, size_t asked_bytes);
   void fail(const char* what);
@@ -86,6 +90,7 @@ class Receiver {
   bool broken_ = false;
   FrameHeader frame_;
   uint32_t payload_left_ = 0;
+  uint32_t low_water_bytes_ = 1;  // as the socket has it
   Cursor write_cursor_{};
   Cursor read_cursor_{};
   uint64_t budget_ = 0;

@@ -43,7 +43,7 @@ class Sender {
   [[nodiscard]] bool owe_read(uint64_t grant, const Run& run);
   [[nodiscard]] bool owe_flush_done();
 
-  // Sends at most `budget_bytes`. Returns the number of system calls that moved bytes.
+  // Sends at most `budget_bytes` of payload. Returns the number of system calls that moved bytes.
   uint32_t send(int fd, uint64_t budget_bytes);
 
   // Bytes wait to be sent.
@@ -68,16 +68,29 @@ class Sender {
   void abandon();
 
  private:
-  enum class Mark : uint8_t { kNone, kWriteEnd, kAnswerEnd, kAnswerData };
+  enum class Mark : uint8_t {
+    kHeader,
+    kData,        // of a write that goes on in the next piece
+    kWriteEnd,    // the last bytes of a write
+    kAnswerEnd,   // the header that ends an answer
+    kAnswerData,  // bytes of a read's answer
+  };
   struct Piece {
     Mark mark;
     uint64_t answer;   // kAnswerData: sequence in answers_
     uint64_t address;  // kAnswerData: target address of the first unsent byte
   };
+  // What one sendmsg takes: pieces [batch_begin_, end), the last one short of `excess_bytes`.
+  struct Cut {
+    size_t end;
+    size_t excess_bytes;
+    size_t asked_bytes;
+  };
   // 512 pieces are 256 runs of two source ranges; 16 KiB of headers are two full tables of runs.
   static constexpr size_t kMaxPieces = 512;
   static constexpr size_t kMaxHeaderBytes = 16384;
   static constexpr uint64_t kBatchBytes = 512u << 10;
+  static constexpr uint64_t kPageBytes = 4096;
 
   void build_batch();
   uint64_t add_post_frame();
@@ -91,8 +104,13 @@ class Sender {
   [[nodiscard]] bool fits(size_t pieces, size_t header_bytes) const {
     return batch_end_ + pieces <= kMaxPieces && header_used_ + header_bytes <= kMaxHeaderBytes;
   }
+  [[nodiscard]] static bool carries_payload(const Piece& piece) {
+    return piece.mark != Mark::kHeader && piece.mark != Mark::kAnswerEnd;
+  }
   void refresh_answers();
-  void consume(size_t bytes);
+  [[nodiscard]] Cut cut_batch(uint64_t budget_bytes) const;
+  // Returns how many of the bytes were payload.
+  uint64_t consume(size_t bytes);
   void finish_piece(const Piece& piece);
   void drop_moved();
 

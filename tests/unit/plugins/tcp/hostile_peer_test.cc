@@ -1,6 +1,9 @@
-// What a tcp path does with a peer that does not keep to the protocol: it breaks, says why, and
-// places nothing it may not.
+// What a tcp path does with a bare socket at the other end. With a peer that does not keep to the
+// protocol it breaks, says why, and places nothing it may not; it sleeps and wakes as it should.
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -9,6 +12,7 @@
 #include <functional>
 #include <memory>
 #include <random>
+#include <span>
 #include <vector>
 
 #include "baton/plugin/builtin.h"
@@ -28,10 +32,12 @@ using baton_conformance::Region;
 // A path whose other end is a bare socket.
 class HostilePeerTest : public ::testing::Test {
  protected:
-  void SetUp() override {
+  void SetUp() override { open(baton_conformance::StreamKind::kUnix); }
+  void open(baton_conformance::StreamKind kind) {
     int fds[2];
-    ASSERT_TRUE(baton_conformance::make_stream_pair(baton_conformance::StreamKind::kUnix, fds));
+    ASSERT_TRUE(baton_conformance::make_stream_pair(kind, fds));
     peer_ = fds[1];
+    own_fd_ = fds[0];
     end_ = std::make_unique<End>(&clock_);
     end_->plugin = baton_plugin_tcp();
     char error[BATON_ERROR_BYTES] = {};
@@ -46,7 +52,7 @@ class HostilePeerTest : public ::testing::Test {
     ASSERT_EQ(end_->plugin->path_open(end_->rail, &options, &path.path, error), BATON_RC_OK);
     path.cookie = options.cookie;
     end_->paths.push_back(path);
-    target_ = &end_->add_region(100'000);
+    target_ = &end_->add_region(kTargetBytes);
   }
   void TearDown() override {
     end_->close();
@@ -92,11 +98,80 @@ class HostilePeerTest : public ::testing::Test {
     EXPECT_NE(end_->log().reason.find(reason), std::string::npos) << end_->log().reason;
   }
 
+  static constexpr uint32_t kTargetBytes = 1'000'000;
   baton_conformance::TestClock clock_;
   std::unique_ptr<End> end_;
   Region* target_ = nullptr;
   int peer_ = -1;
+  int own_fd_ = -1;  // the path's
 };
+
+// The same over TCP, where the kernel wakes for long payloads by a low-water mark.
+class TcpPeerTest : public HostilePeerTest {
+ protected:
+  void SetUp() override { open(baton_conformance::StreamKind::kTcpV4); }
+  // As the data thread does: works only when the descriptor asks for it, until `done`.
+  template <typename Done>
+  bool drive_until(Done done) {
+    while (!done()) {
+      if (end_->plugin->arm(end_->rail) == 0) {
+        pollfd waiting{end_->plugin->wait_fd(end_->rail), POLLIN, 0};
+        if (::poll(&waiting, 1, 10'000) != 1) return false;
+      }
+      end_->progress();
+    }
+    return true;
+  }
+  void send_all(std::span<const uint8_t> bytes) {
+    for (size_t at = 0; at < bytes.size();) {
+      const ssize_t sent =
+          ::send(peer_, bytes.data() + at, bytes.size() - at, MSG_NOSIGNAL | MSG_DONTWAIT);
+      if (sent > 0) at += static_cast<size_t>(sent);
+      if (sent < 0) end_->progress();
+    }
+  }
+};
+
+TEST_F(TcpPeerTest, TheEndOfALongPayloadWakesHoweverShortItIs) {
+  for (const size_t tail : {1u, 10u, 1000u, 65'535u, 65'536u, 300'000u}) {
+    std::fill(target_->bytes().begin(), target_->bytes().end(), baton_conformance::kPoison);
+    const size_t before = end_->log().immediates.size();
+    const std::vector<uint8_t> bytes =
+        frame({FrameType::kWrite, kFlagImmediate, 1, kTargetBytes, 9, 1},
+              {{target_->key, 0, kTargetBytes}}, kTargetBytes);
+    const std::span<const uint8_t> all(bytes);
+    send_all(all.first(bytes.size() - tail));
+    // Everything that can be read has been: the path sleeps on what is left.
+    for (int i = 0; i < 20; ++i) end_->progress();
+    ASSERT_EQ(end_->log().immediates.size(), before);
+    send_all(all.last(tail));
+    ASSERT_TRUE(drive_until([&] { return end_->log().immediates.size() > before; })) << tail;
+    expect_all(target_->bytes(), std::byte{0x77}, "the run");
+    // A short frame behind a long one: the mark is down again.
+    send_all(good_write());
+    ASSERT_TRUE(drive_until([&] { return end_->log().immediates.size() > before + 1; })) << tail;
+  }
+}
+
+TEST_F(TcpPeerTest, APeerThatLeavesWithinALongPayloadIsNoticed) {
+  const std::vector<uint8_t> bytes =
+      frame({FrameType::kWrite, kFlagImmediate, 1, kTargetBytes, 9, 1},
+            {{target_->key, 0, kTargetBytes}}, kTargetBytes);
+  send_all(std::span(bytes).first(5000));
+  for (int i = 0; i < 20; ++i) end_->progress();
+  ASSERT_FALSE(broken());
+  ::shutdown(peer_, SHUT_WR);
+  EXPECT_TRUE(drive_until([&] { return broken(); }));
+  EXPECT_TRUE(end_->log().immediates.empty());
+  expect_all(target_->bytes().subspan(5000), baton_conformance::kPoison, "what never came");
+}
+
+TEST_F(TcpPeerTest, WithinAHostSegmentsAreNotPaced) {
+  char name[16] = {};
+  socklen_t length = sizeof name;
+  ASSERT_EQ(::getsockopt(own_fd_, IPPROTO_TCP, TCP_CONGESTION, name, &length), 0);
+  EXPECT_STREQ(name, "reno");
+}
 
 TEST_F(HostilePeerTest, AGoodFrameInPiecesOfEverySizeIsPlaced) {
   for (const size_t piece : {1u, 7u, 23u, 24u, 25u, 100u, 1000u, 4000u}) {
@@ -223,13 +298,20 @@ TEST(TcpOpenTest, WrongSocketsAndSettingsAreRefusedWithAReason) {
   char error[BATON_ERROR_BYTES] = {};
   baton_rail_options rail_options{};
   rail_options.struct_size = sizeof rail_options;
-  for (const char* settings : {"colour=red", "send_buffer_bytes=much", "receive_buffer_bytes=-1"}) {
+  for (const char* settings :
+       {"colour=red", "send_buffer_bytes=much", "receive_buffer_bytes=-1",
+        "congestion_control=", "congestion_control=a-name-that-is-too-long"}) {
     rail_options.settings = settings;
     EXPECT_EQ(end.plugin->rail_open(end.host.table(), &rail_options, &end.rail, error),
               BATON_RC_INVALID);
     EXPECT_NE(std::strstr(error, "setting"), nullptr) << error;
   }
-  rail_options.settings = "send_buffer_bytes=65536,receive_buffer_bytes=65536";
+  rail_options.settings = "congestion_control=no-such-thing";
+  EXPECT_EQ(end.plugin->rail_open(end.host.table(), &rail_options, &end.rail, error),
+            BATON_RC_UNAVAILABLE);
+  EXPECT_NE(std::strstr(error, "no-such-thing"), nullptr) << error;
+  rail_options.settings =
+      "send_buffer_bytes=65536,receive_buffer_bytes=65536,congestion_control=reno";
   ASSERT_EQ(end.plugin->rail_open(end.host.table(), &rail_options, &end.rail, error), BATON_RC_OK);
   const int datagram = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   const int lonely = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
