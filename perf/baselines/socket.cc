@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <memory>
@@ -68,6 +69,19 @@ Result<Socket> open_socket(const addrinfo& info) {
   return socket;
 }
 
+Result<std::string> numeric_host(const Socket& socket,
+                                 int (*get_name)(int, sockaddr*, socklen_t*)) {
+  sockaddr_storage address{};
+  socklen_t length = sizeof(address);
+  auto* const raw = reinterpret_cast<sockaddr*>(&address);
+  std::array<char, NI_MAXHOST> host{};
+  if (get_name(socket.fd(), raw, &length) != 0 ||
+      ::getnameinfo(raw, length, host.data(), host.size(), nullptr, 0, NI_NUMERICHOST) != 0) {
+    return {StatusCode::kIoError, "baseline tcp: an end of the connection has no address"};
+  }
+  return std::string(host.data());
+}
+
 // Batches end in small pieces (acknowledgements) that nobody should wait for.
 void set_no_delay(const Socket& socket) {
   const int on = 1;
@@ -75,6 +89,13 @@ void set_no_delay(const Socket& socket) {
 }
 
 }  // namespace
+
+void set_unpaced_within_host(const Socket& socket) {
+  const Result<std::string> own = numeric_host(socket, ::getsockname);
+  const Result<std::string> peer = numeric_host(socket, ::getpeername);
+  if (!own.is_ok() || !peer.is_ok() || *own != *peer) return;
+  ::setsockopt(socket.fd(), IPPROTO_TCP, TCP_CONGESTION, "reno", 4);
+}
 
 Result<Socket> listen_on(const SocketAddress& address) {
   const Result<Addresses> found = resolve(address, true);

@@ -37,6 +37,9 @@ baton::Result<Socket> listen_on(const SocketAddress& address);
 baton::Result<uint16_t> local_port(const Socket& socket);
 // Blocks until somebody connects, or shut_down().
 baton::Result<Socket> accept_one(const Socket& listener);
+// As the tcp plug-in does with its own sockets: between two ends of one host the system's
+// congestion control gives way to reno, which does not pace. Without effect elsewhere.
+void set_unpaced_within_host(const Socket& socket);
 // kPeerLost: nobody listens there.
 baton::Result<Socket> dial(const SocketAddress& address);
 

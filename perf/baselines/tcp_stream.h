@@ -4,10 +4,10 @@
 // bytes, gathered by sendmsg straight from the source buffer and scattered by recvmsg straight into
 // the target buffer. The receiver of a written batch answers with its index once all its bytes are
 // in memory; a read batch is done when its bytes are. Blocking calls, TCP_NODELAY, the kernel's own
-// buffer tuning.
+// buffer tuning. A tuned stream also has the congestion control that the tcp plug-in gives its own.
 //
-//   client -> server: token (16 bytes), runs u32, operation u32, run_bytes u64; then per batch:
-//   index u64,
+//   client -> server: token (16 bytes), runs u32, operation u32, run_bytes u64, tuned u64; then per
+//   batch: index u64,
 //                     runs x offset u64, and for writes the bytes
 //   server -> client: per batch: index u64, and for reads the bytes
 // Numbers are in the host's order: both ends are this program on like machines.
@@ -80,6 +80,7 @@ class TcpStreamClient final : public Subject {
     StreamToken token{};
     Operation operation = Operation::kWrite;
     uint32_t in_flight = 1;
+    bool is_tuned = false;
   };
 
   // `memory` and `places` outlive the client. kPeerLost: nobody listens.
@@ -87,7 +88,7 @@ class TcpStreamClient final : public Subject {
                                                                  std::span<uint8_t> memory,
                                                                  const Places& places);
 
-  std::string_view name() const override { return "tcp"; }
+  std::string_view name() const override { return options_.is_tuned ? "tcp-tuned" : "tcp"; }
   baton::Status submit(uint64_t index) override;
   baton::Result<uint64_t> wait_one() override;
 

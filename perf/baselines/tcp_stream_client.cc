@@ -36,6 +36,8 @@ Result<std::unique_ptr<TcpStreamClient>> TcpStreamClient::connect(const Options&
   hello.runs = places.shape().runs_per_batch;
   hello.operation = static_cast<uint32_t>(options.operation);
   hello.run_bytes = places.shape().run_bytes;
+  hello.is_tuned = options.is_tuned ? 1 : 0;
+  if (options.is_tuned) set_unpaced_within_host(client->socket_);
   VectorCursor cursor;
   cursor.append(&hello, sizeof(hello));
   const Result<Moved> sent = send_vector(client->socket_.fd(), cursor, 0);

@@ -80,6 +80,7 @@ Status TcpStreamServer::serve(const Socket& socket) {
       hello.run_bytes > memory_.size()) {
     return {StatusCode::kInvalidArgument, "baseline tcp: wrong shape"};
   }
+  if (hello.is_tuned != 0) set_unpaced_within_host(socket);
   session.request.resize(1 + hello.runs);
   while (status.is_ok()) status = serve_batch(socket, session);
   return status;

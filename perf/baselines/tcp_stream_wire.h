@@ -12,7 +12,8 @@ struct StreamHello {
   uint32_t runs = 0;
   uint32_t operation = 0;  // Operation
   uint64_t run_bytes = 0;
+  uint64_t is_tuned = 0;
 };
-static_assert(sizeof(StreamHello) == 32, "sent as it lies in memory: no padding");
+static_assert(sizeof(StreamHello) == 40, "sent as it lies in memory: no padding");
 
 }  // namespace baton_perf

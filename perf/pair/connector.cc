@@ -142,7 +142,8 @@ class Connector {
         {.server = {host_of(peer->remote_address), offered["port"].get<uint16_t>()},
          .token = *token,
          .operation = settings_.operation,
-         .in_flight = settings_.in_flight},
+         .in_flight = settings_.in_flight,
+         .is_tuned = settings_.baseline == "tcp-tuned"},
         buffer_.bytes(), *places_);
     if (!client.is_ok()) return client.status();
     baseline_ = std::move(*client);

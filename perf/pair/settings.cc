@@ -47,8 +47,8 @@ Result<Operation> parse_operation(const std::string& name) {
 }
 
 Status check_baseline(const std::string& name) {
-  if (name.empty() || name == "tcp") return Status::ok();
-  return {StatusCode::kInvalidArgument, "unknown baseline \"" + name + "\": tcp"};
+  if (name.empty() || name == "tcp" || name == "tcp-tuned") return Status::ok();
+  return {StatusCode::kInvalidArgument, "unknown baseline \"" + name + "\": tcp, tcp-tuned"};
 }
 
 Status check_transport(const std::string& name) {

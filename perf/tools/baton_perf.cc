@@ -71,7 +71,10 @@ void add_pair_options(CLI::App& command, Arguments& arguments) {
   command.add_option("--seconds", settings.seconds, "Timed seconds of each subject (5)");
   command.add_option("--rounds", settings.rounds,
                      "Rounds those are split into; subjects take turns (5)");
-  command.add_option("--baseline", settings.baseline, "Measure beside it, in turn: tcp");
+  command.add_option(
+      "--baseline", settings.baseline,
+      "Measure beside it, in turn: tcp (one plain stream), or tcp-tuned (one whose congestion "
+      "control is that of the plug-in's own)");
   command.add_option("--footprint-bytes", arguments.footprint_bytes,
                      "Bytes of each buffer (8 x the last-level cache, or more if needed)");
   command.add_flag("--hot", settings.hot, "Buffers of just the batches in flight");

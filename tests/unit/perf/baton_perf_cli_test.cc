@@ -134,7 +134,7 @@ INSTANTIATE_TEST_SUITE_P(
         BadInput{{"pair", "--transport", "pigeon"}, "unknown transport \"pigeon\": tcp"},
         BadInput{{"pair", "--transport", "loopback"}, "\"loopback\" is not usable here"},
         BadInput{{"pair", "--op", "erase"}, "unknown operation \"erase\": write or read"},
-        BadInput{{"pair", "--baseline", "udp"}, "unknown baseline \"udp\": tcp"},
+        BadInput{{"pair", "--baseline", "udp"}, "unknown baseline \"udp\": tcp, tcp-tuned"},
         BadInput{{"pair", "--run-bytes", "big"}, "\"big\" is not a size"},
         BadInput{{"pair", "--run-bytes", "0"}, "--run-bytes 0 is not allowed: 1 to 1 GiB"},
         BadInput{{"pair", "--runs", "0"}, "--runs 0 is not allowed: 1 to 65536"},

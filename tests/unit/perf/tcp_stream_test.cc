@@ -16,6 +16,7 @@ struct Case {
   uint64_t run_bytes;
   uint32_t runs;
   uint32_t in_flight;
+  bool is_tuned = false;
 };
 
 class TcpStreamTest : public testing::TestWithParam<Case> {};
@@ -43,7 +44,8 @@ TEST_P(TcpStreamTest, PlacesEveryByteAndNoOther) {
   auto client = TcpStreamClient::connect({.server = {"127.0.0.1", (*server)->port()},
                                           .token = token,
                                           .operation = c.operation,
-                                          .in_flight = c.in_flight},
+                                          .in_flight = c.in_flight,
+                                          .is_tuned = c.is_tuned},
                                          local.bytes(), *places);
   ASSERT_TRUE(client.is_ok()) << client.status().to_string();
   const uint64_t batches = batches_to_verify(*places);
@@ -60,8 +62,10 @@ INSTANTIATE_TEST_SUITE_P(
     Shapes, TcpStreamTest,
     testing::Values(Case{Operation::kWrite, 4096, 64, 1}, Case{Operation::kWrite, 4097, 3, 4},
                     Case{Operation::kWrite, 1u << 20, 4, 2}, Case{Operation::kWrite, 1, 1500, 1},
-                    Case{Operation::kRead, 4096, 64, 1}, Case{Operation::kRead, 4097, 3, 4},
-                    Case{Operation::kRead, 1u << 20, 4, 2}, Case{Operation::kRead, 1, 1500, 1}));
+                    Case{Operation::kWrite, 4096, 64, 2, true},
+                    Case{Operation::kRead, 4096, 64, 2, true}, Case{Operation::kRead, 4096, 64, 1},
+                    Case{Operation::kRead, 4097, 3, 4}, Case{Operation::kRead, 1u << 20, 4, 2},
+                    Case{Operation::kRead, 1, 1500, 1}));
 
 TEST(TcpStreamServerTest, WhoDoesNotKnowTheTokenIsNotServed) {
   Buffer memory = Buffer::create(4096).value();
