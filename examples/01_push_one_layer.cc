@@ -28,12 +28,12 @@ int main() {
   const baton::PeerId peer = need(decode.context.connect(prefill.context.address()));
   auto grant = need(decode.context.grant({peer, decode.cache.id(), "kv", "A", {0, 32}, {{4, 6}}}));
 
-  const baton::GrantOffer offer = need(prefill.context.wait_offer("A", 1000));
+  const baton::GrantOffer offer = need(prefill.context.wait_offer("A", 10000));
   prefill.pool.assign(8 * 8192, 'x');  // prefill computes its blocks 1 and 2
   auto transfer = need(prefill.context.push({offer.id, prefill.cache.id(), {{1, 2}}}));
 
   // Every layer is final; when the gate is open, decode may run layer 0.
-  if (!transfer.seal() || !grant.gate(0).wait(1000)) return 1;
+  if (!transfer.seal() || !grant.gate(0).wait(10000)) return 1;
   std::printf("layer 0 is here: block 4 holds '%c'\n", decode.pool[4 * 8192]);
-  return transfer.wait(1000) && grant.wait(1000) ? 0 : 1;
+  return transfer.wait(10000) && grant.wait(10000) ? 0 : 1;
 }
