@@ -3,7 +3,7 @@
 #include <charconv>
 #include <string_view>
 
-#include "examples/reference_engine/mapped_file.h"
+#include "examples/reference_engine/file_bytes.h"
 #include "examples/reference_engine/tiny_model.h"
 
 namespace baton_engine {
@@ -25,9 +25,9 @@ Result<std::unique_ptr<Model>> load_model(const std::string& name, ComputePool& 
     }
     return make_tiny_model(seed);
   }
-  const auto mapped = MappedFile::open(name);
-  if (!mapped.is_ok()) return mapped.status();
-  const auto file = GgufFile::parse(mapped->bytes(), name);
+  const auto content = FileBytes::read(name);
+  if (!content.is_ok()) return content.status();
+  const auto file = GgufFile::parse(content->bytes(), name);
   if (!file.is_ok()) return file.status();
   return load_gguf_model(*file, pool, progress);
 }

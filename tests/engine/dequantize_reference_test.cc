@@ -5,14 +5,14 @@
 #include <vector>
 
 #include "examples/reference_engine/dequantize.h"
-#include "examples/reference_engine/mapped_file.h"
+#include "examples/reference_engine/file_bytes.h"
 #include "tests/engine/reference_file.h"
 
 namespace {
 
+using baton_engine::FileBytes;
 using baton_engine::GgufFile;
 using baton_engine::GgufTensor;
-using baton_engine::MappedFile;
 using baton_engine::TensorType;
 
 std::vector<uint8_t> from_hex(const std::string& hex) {
@@ -63,9 +63,9 @@ TEST(DequantizeReferenceTest, RandomBlocksOfEveryType) {
 // The tensors outside the layers, and those of the first and the last layer.
 TEST(DequantizeReferenceTest, TensorsOfTheRealModel) {
   if (!baton_test::has_model_file()) GTEST_SKIP() << baton_test::missing_model();
-  const auto mapped = MappedFile::open(BATON_MODEL_FILE);
-  ASSERT_TRUE(mapped.is_ok()) << mapped.status().message();
-  const auto file = GgufFile::parse(mapped->bytes(), BATON_MODEL_FILE);
+  const auto content = FileBytes::read(BATON_MODEL_FILE);
+  ASSERT_TRUE(content.is_ok()) << content.status().message();
+  const auto file = GgufFile::parse(content->bytes(), BATON_MODEL_FILE);
   ASSERT_TRUE(file.is_ok()) << file.status().message();
   const auto reference = baton_test::read_reference("dequantize.json");
   ASSERT_EQ(reference.at("tensors").size(), 20U);

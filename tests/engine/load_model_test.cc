@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <fstream>
 
@@ -71,6 +72,17 @@ TEST_F(LoadModelTest, NamedPipe) {
   const auto model = load_model(pipe, pool_);
   EXPECT_EQ(model.code(), StatusCode::kInvalidArgument);
   EXPECT_THAT(model.status().message(), HasSubstr("pipe.gguf: not a regular file"));
+}
+
+// Whoever shortens the file then must not end this process, as it would if the file were mapped.
+TEST_F(LoadModelTest, FileCutShortWhileTheWeightsAreMade) {
+  write_file(path_, SmallGguf().builder().build());
+  const auto model = load_model(path_, pool_, [&](uint64_t /*done*/, uint64_t /*total*/) {
+    ASSERT_EQ(::truncate(path_.c_str(), 0), 0);
+  });
+  ASSERT_TRUE(model.is_ok()) << model.status().message();
+  EXPECT_THAT((*model)->embedding(4), ::testing::Each(0.5F));
+  EXPECT_THAT((*model)->output_norm(), ::testing::Each(0.5F));
 }
 
 // What, where and why: the tensor or field, the file and the offset, the bytes needed and there.

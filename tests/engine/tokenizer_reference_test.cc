@@ -3,8 +3,8 @@
 
 #include <optional>
 
+#include "examples/reference_engine/file_bytes.h"
 #include "examples/reference_engine/load_tokenizer.h"
-#include "examples/reference_engine/mapped_file.h"
 #include "examples/reference_engine/utf8.h"
 #include "tests/engine/reference_file.h"
 
@@ -16,9 +16,9 @@ class TokenizerReferenceTest : public ::testing::Test {
  protected:
   void SetUp() override {
     if (!baton_test::has_model_file()) GTEST_SKIP() << baton_test::missing_model();
-    const auto mapped = baton_engine::MappedFile::open(BATON_MODEL_FILE);
-    ASSERT_TRUE(mapped.is_ok()) << mapped.status().message();
-    const auto file = baton_engine::GgufFile::parse(mapped->bytes(), BATON_MODEL_FILE);
+    const auto content = baton_engine::FileBytes::read(BATON_MODEL_FILE);
+    ASSERT_TRUE(content.is_ok()) << content.status().message();
+    const auto file = baton_engine::GgufFile::parse(content->bytes(), BATON_MODEL_FILE);
     ASSERT_TRUE(file.is_ok()) << file.status().message();
     auto tokenizer = baton_engine::load_tokenizer(*file);
     ASSERT_TRUE(tokenizer.is_ok()) << tokenizer.status().message();
