@@ -26,3 +26,11 @@ find_package(nlohmann_json QUIET)
 if(BATON_BUILD_TESTS)
   find_package(GTest REQUIRED)
 endif()
+
+# Optional: nothing uses it yet. The line in the configure output tells whether a build for GPUs could be made here.
+find_package(CUDAToolkit QUIET)
+if(CUDAToolkit_FOUND)
+  message(STATUS "CUDA: ${CUDAToolkit_VERSION} at ${CUDAToolkit_TARGET_DIR} (optional; not used yet)")
+else()
+  message(STATUS "CUDA: not found (optional; not used yet)")
+endif()
