@@ -230,8 +230,10 @@ Status DecodeClient::pump(uint32_t wait_ms) {
   }
   if (event->kind != EventKind::kMessage) return Status::ok();
   if (event->tag_number == kHelloReplyTag) hello_reply_ = std::move(event->message);
+  if (event->tag_number == kRecordPartTag) return record_reader_.add(event->message);
   if (event->tag_number == kRecordTag) {
-    auto record = decode_record(event->message);
+    BATON_RETURN_IF_ERROR(record_reader_.add(event->message));
+    auto record = record_reader_.take();
     if (!record.is_ok()) return record.status();
     records_[record->id] = std::move(*record);
   }

@@ -85,6 +85,7 @@ class DecodeClient {
   baton::PeerId peer_;
   bool clock_is_shared_ = true;
   uint64_t next_id_ = 1;
+  RecordReader record_reader_;
   std::map<uint64_t, PrefillRecord> records_;
   std::optional<std::vector<uint8_t>> hello_reply_;
 };

@@ -123,6 +123,17 @@ Result<PrefillRecord> decode_record(std::span<const uint8_t> bytes) {
   });
 }
 
+Status RecordReader::add(std::span<const uint8_t> part) {
+  if (text_.size() + part.size() > kMaxRecordBytes) {
+    return {StatusCode::kProtocolError,
+            "a record of more than " + std::to_string(kMaxRecordBytes) + " bytes"};
+  }
+  text_.insert(text_.end(), part.begin(), part.end());
+  return Status::ok();
+}
+
+Result<PrefillRecord> RecordReader::take() { return decode_record(std::exchange(text_, {})); }
+
 uint64_t this_clock_id() {
   // New at each start of the kernel, as CLOCK_MONOTONIC is.
   std::ifstream in("/proc/sys/kernel/random/boot_id");

@@ -1,9 +1,10 @@
-// What the two engine processes say to each other beside the KV: small JSON texts, sent as Baton
-// messages (<= 64 KiB).
+// What the two engine processes say to each other beside the KV: JSON texts, sent as Baton
+// messages. A record, which grows with the number of chunks, may take several.
 //
 // Thread rule: pure functions and values.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -18,7 +19,12 @@ namespace baton_engine {
 inline constexpr uint64_t kHelloTag = 1;       // decode -> prefill: its fingerprint
 inline constexpr uint64_t kHelloReplyTag = 2;  // prefill -> decode: an HelloReply
 inline constexpr uint64_t kRequestTag = 3;     // decode -> prefill: a PrefillRequest
-inline constexpr uint64_t kRecordTag = 4;      // prefill -> decode: a PrefillRecord
+inline constexpr uint64_t kRecordTag = 4;      // prefill -> decode: a PrefillRecord, or its end
+inline constexpr uint64_t kRecordPartTag = 5;  // prefill -> decode: a part with more to follow
+
+inline constexpr size_t kMaxMessageBytes = 65536;  // of Context::send_message
+// Of a record. 120,000 chunks of 30 layers; more is a fault of the sender.
+inline constexpr size_t kMaxRecordBytes = 64U << 20;
 
 struct HelloReply {
   baton::Status status;
@@ -62,6 +68,18 @@ std::vector<uint8_t> encode(const PrefillRecord& record);
 baton::Result<HelloReply> decode_hello_reply(std::span<const uint8_t> bytes);
 baton::Result<PrefillRequest> decode_request(std::span<const uint8_t> bytes);
 baton::Result<PrefillRecord> decode_record(std::span<const uint8_t> bytes);
+
+// A record's text as its messages come, in order and none between them.
+class RecordReader {
+ public:
+  // A message of kRecordPartTag or kRecordTag. kProtocolError past kMaxRecordBytes.
+  baton::Status add(std::span<const uint8_t> part);
+  // After the last one. The next record begins with the next add().
+  baton::Result<PrefillRecord> take();
+
+ private:
+  std::vector<uint8_t> text_;
+};
 
 // HelloReply::clock_id of this process.
 uint64_t this_clock_id();

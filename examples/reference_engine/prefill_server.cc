@@ -4,11 +4,13 @@
 
 #include <algorithm>
 #include <array>
-#include <chrono>
+#include <optional>
+#include <span>
 #include <string>
 #include <thread>
 #include <utility>
 
+#include "examples/reference_engine/chunk_submitter.h"
 #include "examples/reference_engine/engine_interrupt.h"
 
 namespace baton_engine {
@@ -52,11 +54,12 @@ class PrefillHooks final : public ForwardHooks {
 Status PrefillServer::serve() {
   while (!interrupted()) {
     BATON_RETURN_IF_ERROR(handle_events());
+    send_outbox();
     if (!queue_.empty() && !lacks_pages_) {
       lacks_pages_ = !start(queue_.front());
       if (!lacks_pages_) queue_.pop_front();
     }
-    if (options_.once && peer_gone_ && sending_.empty() && queue_.empty()) {
+    if (options_.once && peer_gone_ && sending_.empty() && queue_.empty() && outbox_.empty()) {
       if (!peer_gone_early_) return Status::ok();
       return {StatusCode::kPeerLost, "the decode process is gone with a request under way"};
     }
@@ -150,6 +153,7 @@ void PrefillServer::on_transfer_ended(const Event& event) {
 void PrefillServer::on_peer_down(const Event& event) {
   const size_t before = queue_.size();
   std::erase_if(queue_, [&event](const Job& job) { return job.peer == event.peer; });
+  std::erase_if(outbox_, [&event](const Outgoing& one) { return one.peer == event.peer; });
   const bool is_sending = std::any_of(sending_.begin(), sending_.end(),
                                       [&event](const Sending& s) { return s.peer == event.peer; });
   peer_gone_ = true;
@@ -189,7 +193,7 @@ Status PrefillServer::run(const Job& job, Sequence sequence, PrefillRecord& reco
   }
   if (status.is_ok()) {
     if (record.final_ns.empty()) record.final_ns = record.chunks.back().computed_ns;
-    status = transfer->seal();
+    status = seal_when_room(*transfer);
   }
   if (!status.is_ok()) {
     // The pages stay until the Transfer has ended; on_transfer_ended answers.
@@ -215,10 +219,12 @@ Status PrefillServer::compute(const Job& job, Sequence& sequence, baton::Transfe
                               PrefillRecord& record) {
   const bool is_layerwise = job.request.hand_off == HandOff::kPush && transfer != nullptr;
   baton::ProgressWord word;
+  std::optional<ChunkSubmitter> submitter;
   if (is_layerwise) {
     auto created = node_.context().create_progress_word();
     if (!created.is_ok()) return created.status();
     word = std::move(*created);
+    submitter.emplace(*transfer, word);
   }
   const auto count = static_cast<uint32_t>(job.request.tokens.size());
   const uint32_t chunk_tokens = options_.chunk_tokens;
@@ -235,9 +241,7 @@ Status PrefillServer::compute(const Job& job, Sequence& sequence, baton::Transfe
     chunk.token_begin = begin;
     chunk.token_end = end;
     chunk.computed_ns.reserve(node_.model().config().layers);
-    if (is_layerwise) {
-      BATON_RETURN_IF_ERROR(transfer->submit_chunk({{begin, end}, &word, word.value()}));
-    }
+    if (submitter) BATON_RETURN_IF_ERROR(submitter->add(end));
     PrefillHooks hooks(chunk, is_layerwise ? &word : nullptr, transfer);
     BATON_RETURN_IF_ERROR(
         node_.forward().prefill(sequence, tokens.subspan(begin, end - begin), &hooks));
@@ -263,8 +267,33 @@ Status PrefillServer::hand_over_paced(const Job& job, baton::Transfer& transfer,
 }
 
 void PrefillServer::answer(baton::PeerId peer, const PrefillRecord& record) {
-  const Status sent = node_.context().send_message(peer, kRecordTag, encode(record));
-  if (!sent.is_ok()) progress_.say("the record was not sent: " + sent.to_string());
+  const std::vector<uint8_t> text = encode(record);
+  std::span<const uint8_t> rest = text;
+  while (rest.size() > kMaxMessageBytes) {
+    const auto part = rest.first(kMaxMessageBytes);
+    outbox_.push_back({peer, kRecordPartTag, {part.begin(), part.end()}});
+    rest = rest.subspan(kMaxMessageBytes);
+  }
+  outbox_.push_back({peer, kRecordTag, {rest.begin(), rest.end()}});
+  send_outbox();
+}
+
+void PrefillServer::send_outbox() {
+  // A peer that does not read keeps none of the others waiting, and keeps its own in order.
+  std::vector<baton::PeerId> full;
+  std::deque<Outgoing> waiting;
+  for (Outgoing& one : outbox_) {
+    Status sent = std::find(full.begin(), full.end(), one.peer) != full.end()
+                      ? Status(StatusCode::kBusy, "")
+                      : node_.context().send_message(one.peer, one.tag, one.bytes);
+    if (sent.code() == StatusCode::kBusy) {
+      full.push_back(one.peer);
+      waiting.push_back(std::move(one));
+    } else if (!sent.is_ok()) {
+      progress_.say("a record was not sent: " + sent.to_string());
+    }
+  }
+  outbox_ = std::move(waiting);
 }
 
 }  // namespace baton_engine

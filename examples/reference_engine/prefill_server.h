@@ -3,7 +3,8 @@
 //
 // Invariants:
 //  1. The pages of a request go back to the pool on its Transfer's terminal state, never before.
-//  2. Each request is answered by one PrefillRecord, unless its peer is gone.
+//  2. Each request is answered by one PrefillRecord, unless its peer is gone. Its messages leave in
+//     order, with none of another record between them.
 //
 // Thread rule: one thread.
 #pragma once
@@ -45,6 +46,12 @@ class PrefillServer {
     baton::Transfer transfer;
     PrefillRecord record;
   };
+  // A message of a record.
+  struct Outgoing {
+    baton::PeerId peer;
+    uint64_t tag = 0;
+    std::vector<uint8_t> bytes;
+  };
 
   // Handles the events that wait; with nothing to do, waits for one.
   baton::Status handle_events();
@@ -63,6 +70,8 @@ class PrefillServer {
   // Tells Baton of one layer after the other, with a pause after each.
   baton::Status hand_over_paced(const Job& job, baton::Transfer& transfer, PrefillRecord& record);
   void answer(baton::PeerId peer, const PrefillRecord& record);
+  // Sends what the peers have room for; the rest waits for the next turn.
+  void send_outbox();
 
   EngineNode& node_;
   KvPool& pool_;
@@ -70,6 +79,7 @@ class PrefillServer {
   Progress& progress_;
   std::deque<Job> queue_;
   std::list<Sending> sending_;
+  std::deque<Outgoing> outbox_;
   bool lacks_pages_ = false;  // the queue's first waits for a Transfer to end
   bool peer_gone_ = false;
   bool peer_gone_early_ = false;  // with work of its under way

@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <random>
+#include <span>
 #include <string_view>
 
 #include "tests/support/test_seed.h"
@@ -56,6 +58,38 @@ TEST(Messages, RecordComesBackEqual) {
   EXPECT_EQ(back->final_ns, record.final_ns);
   EXPECT_EQ(back->posted_ns, record.posted_ns);
   EXPECT_EQ(back->sent_bytes, record.sent_bytes);
+}
+
+// 2,000 chunks of 30 layers are more than a megabyte.
+TEST(Messages, ARecordInPartsComesBackEqual) {
+  PrefillRecord record = sample_record();
+  record.chunks.clear();
+  for (uint32_t i = 0; i < 2000; ++i) {
+    record.chunks.push_back({i, i + 1, std::vector<int64_t>(30, INT64_MAX - i)});
+  }
+  const std::vector<uint8_t> whole = encode(record);
+  ASSERT_GT(whole.size(), 10 * kMaxMessageBytes);
+  RecordReader reader;
+  for (int again = 0; again < 2; ++again) {
+    std::span<const uint8_t> rest = whole;
+    while (!rest.empty()) {
+      const size_t length = std::min(rest.size(), kMaxMessageBytes);
+      ASSERT_TRUE(reader.add(rest.first(length)).is_ok());
+      rest = rest.subspan(length);
+    }
+    const auto back = reader.take();
+    ASSERT_TRUE(back.is_ok()) << back.status().to_string();
+    EXPECT_EQ(encode(*back), whole);
+  }
+}
+
+TEST(Messages, ARecordWithoutAnEndIsRefused) {
+  RecordReader reader;
+  const std::vector<uint8_t> part(kMaxMessageBytes, '[');
+  for (size_t bytes = 0; bytes < kMaxRecordBytes; bytes += part.size()) {
+    ASSERT_TRUE(reader.add(part).is_ok());
+  }
+  EXPECT_EQ(reader.add(part).code(), baton::StatusCode::kProtocolError);
 }
 
 TEST(Messages, HelloReplyComesBackEqual) {

@@ -68,6 +68,20 @@ INSTANTIATE_TEST_SUITE_P(
                     Mode{"Chat", {"--chat"}}),
     [](const auto& instance) { return instance.param.name; });
 
+// A chunk a token: more chunks than a Transfer takes unfinished, and a record that is longer than
+// one message.
+TEST(EngineRunEdge, TwoThousandChunks) {
+  const baton_test::TempDir folder;
+  const std::string prompt(2000, 'x');
+  const auto finished =
+      run_engine_tool({"run", "--model", "tiny:3", "--prompt", prompt, "--chunk-tokens", "1",
+                       "--max-new-tokens", "4", "--quiet", "--json", folder.file("report.json")});
+  EXPECT_EQ(finished.code, 0) << finished.text;
+  const auto report = read_json(folder.file("report.json"));
+  EXPECT_EQ(report["equal"], true);
+  EXPECT_EQ(report["handoff"]["chunks"].size(), report["prompt_token_ids"].size() - 1);
+}
+
 // Nothing to hand over: the prompt's only token is the first decode step.
 TEST(EngineRunEdge, APromptOfOneToken) {
   const auto finished = run_engine_tool({"run", "--model", "tiny:3", "--prompt", "x", "--quiet"});

@@ -1,0 +1,113 @@
+// Chunks past the number that a Transfer takes: none is lost, and none fails the request.
+#include "examples/reference_engine/chunk_submitter.h"
+
+#include <gtest/gtest.h>
+
+#include <thread>
+
+#include "tests/integration/rig.h"
+#include "tests/support/test_seed.h"
+#include "tests/support/wait_until.h"
+
+namespace {
+
+using namespace baton_test;
+using baton_engine::ChunkSubmitter;
+using baton_engine::seal_when_room;
+
+constexpr uint32_t kTokens = 200;
+constexpr uint32_t kTaken = 64;  // by a Transfer, unfinished
+
+// 200 tokens granted and pushed, every byte of them expected.
+class ChunkSubmitterTest : public testing::Test {
+ protected:
+  ChunkSubmitterTest() {
+    const uint64_t seed = test_seed();
+    source.memory().fill_pattern(seed);
+    source.publish(pair.prefill(), "kv");
+    target.publish(pair.decode(), "kv");
+    pair.connect();
+    const uint32_t blocks = blocks_for({0, kTokens}, source.shape().block_tokens);
+    const auto from = pick_blocks(blocks, source.shape().num_blocks, seed + 1);
+    const auto to = pick_blocks(blocks, target.shape().num_blocks, seed + 2);
+    expected = expected_target(source, from, target, to, {0, kTokens}, source.memory().data());
+    baton::GrantRequest request;
+    request.peer = pair.prefill_peer();
+    request.cache = target.cache();
+    request.source_cache = "kv";
+    request.tag = "r";
+    request.tokens = {0, kTokens};
+    request.block_lists = {to};
+    grant = require(pair.decode().grant(request), "grant");
+    const auto offer = require(pair.prefill().wait_offer("r", 20000), "wait_offer");
+    transfer = require(pair.prefill().push({offer.id, source.cache(), {from}}), "push");
+    word = require(pair.prefill().create_progress_word(), "create_progress_word");
+  }
+  // What prefill does after the chunk was announced.
+  void tick_all_layers() {
+    for (uint32_t layer = 0; layer < source.shape().layers; ++layer) word.tick();
+  }
+  void expect_every_byte() {
+    require_ok(transfer.wait(20000), "transfer");
+    require_ok(grant.wait(20000), "grant");
+    EXPECT_EQ(compare_bytes(expected, target.memory().bytes()), "");
+    EXPECT_EQ(target.memory().check_guards(), "");
+  }
+
+  Pool source{PoolShape{}};
+  Pool target{PoolShape{}};
+  ContextPair pair{ContextPair::Options{}};
+  std::vector<uint8_t> expected;
+  baton::Grant grant;
+  baton::Transfer transfer;
+  baton::ProgressWord word;
+};
+
+// The first chunk does not tick yet, so that all behind it stay unfinished.
+TEST_F(ChunkSubmitterTest, WhatFindsNoRoomIsSentBySeal) {
+  ChunkSubmitter chunks(transfer, word);
+  for (uint32_t end = 1; end <= kTokens; ++end) require_ok(chunks.add(end), "add");
+  EXPECT_EQ(chunks.submitted_end(), kTaken);
+  tick_all_layers();
+  require_ok(seal_when_room(transfer), "seal");
+  expect_every_byte();
+}
+
+TEST_F(ChunkSubmitterTest, WhatFindsNoRoomGoesAlongWithTheNextThatDoes) {
+  ChunkSubmitter chunks(transfer, word);
+  for (uint32_t end = 1; end <= 150; ++end) require_ok(chunks.add(end), "add");
+  EXPECT_EQ(chunks.submitted_end(), kTaken);
+  tick_all_layers();
+  // Room comes as the data thread finishes the 64.
+  uint32_t end = 150;
+  ASSERT_TRUE(wait_until([&] {
+    end = end < kTokens - 1 ? end + 1 : end;
+    require_ok(chunks.add(end), "add");
+    return chunks.submitted_end() == end;
+  }));
+  tick_all_layers();
+  require_ok(chunks.add(kTokens), "add");
+  EXPECT_EQ(chunks.submitted_end(), kTokens);
+  tick_all_layers();
+  require_ok(seal_when_room(transfer), "seal");
+  expect_every_byte();
+}
+
+TEST_F(ChunkSubmitterTest, WaitingForRoomEndsWithTheTransfer) {
+  ChunkSubmitter chunks(transfer, word);
+  for (uint32_t end = 1; end <= kTokens; ++end) require_ok(chunks.add(end), "add");
+  std::thread cancel([&] { grant.cancel(); });
+  const baton::Status status = seal_when_room(transfer);
+  cancel.join();
+  EXPECT_EQ(status.code(), baton::StatusCode::kCancelled) << status.to_string();
+  EXPECT_FALSE(transfer.wait(20000).is_ok());
+}
+
+TEST_F(ChunkSubmitterTest, OtherErrorsAreTheCallers) {
+  ChunkSubmitter chunks(transfer, word);
+  EXPECT_EQ(chunks.add(kTokens + 1).code(), baton::StatusCode::kInvalidArgument);
+  transfer.cancel();
+  EXPECT_FALSE(chunks.add(1).is_ok());
+}
+
+}  // namespace
