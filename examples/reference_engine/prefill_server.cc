@@ -7,7 +7,6 @@
 #include <optional>
 #include <span>
 #include <string>
-#include <thread>
 #include <utility>
 
 #include "examples/reference_engine/chunk_submitter.h"
@@ -48,6 +47,19 @@ class PrefillHooks final : public ForwardHooks {
   baton::ProgressWord* word_;
   const baton::Transfer* transfer_;
 };
+
+// Waits for `pause_ms`, or less: an interrupt or the Transfer's end is an error at once.
+Status pause(const baton::Transfer& transfer, uint32_t pause_ms) {
+  const int64_t end_ns = now_ns() + int64_t{pause_ms} * 1'000'000;
+  while (true) {
+    if (interrupted()) return {StatusCode::kCancelled, "interrupted"};
+    const int64_t left_ns = end_ns - now_ns();
+    if (left_ns <= 0) return Status::ok();
+    const int64_t left_ms = (left_ns + 999'999) / 1'000'000;
+    transfer.wait(static_cast<uint32_t>(std::min<int64_t>(left_ms, kWaitSliceMs))).ignore();
+    if (baton::is_terminal(transfer.state())) return transfer.status();
+  }
+}
 
 }  // namespace
 
@@ -258,8 +270,7 @@ Status PrefillServer::hand_over_paced(const Job& job, baton::Transfer& transfer,
   const auto count = static_cast<uint32_t>(job.request.tokens.size());
   BATON_RETURN_IF_ERROR(transfer.submit_chunk({{0, count}, &*word, word->value()}));
   for (uint32_t layer = 0; layer < node_.model().config().layers; ++layer) {
-    if (interrupted()) return {StatusCode::kCancelled, "interrupted"};
-    std::this_thread::sleep_for(std::chrono::milliseconds(job.request.pause_ms));
+    BATON_RETURN_IF_ERROR(pause(transfer, job.request.pause_ms));
     record.final_ns.push_back(now_ns());
     word->tick();
   }
