@@ -168,6 +168,7 @@ Status Comparison::measure_prefill(DecodeClient& client, bool push_first, RunRou
 
 Status Comparison::run_rounds(DecodeClient& client) {
   const std::vector<uint32_t>& prompt = prompts_.front();
+  if (options_.rounds == 0) return Status::ok();
   if (prompt.size() < 2) return Status::ok();  // nothing to hand over
   std::vector<int64_t> alone_ns;
   std::optional<HandoffTimes> push_after;

@@ -78,6 +78,15 @@ void add_hand_off_options(CLI::App& command, EngineOptions& options, std::string
                   "Requests in flight at once; request i drops the first i tokens")
       ->check(CLI::Range(1, 256))
       ->capture_default_str();
+  command
+      .add_option("--decode-block-tokens", options.decode_block_tokens,
+                  "Tokens of a KV block on the decode side; 0: as --block-tokens")
+      ->check(CLI::Range(0, 4096))
+      ->capture_default_str();
+  command.add_option("--json", options.json_path, "Write the report to this file");
+}
+
+void add_measurement_options(CLI::App& command, EngineOptions& options) {
   command.add_option("--rounds", options.rounds, "Rounds of measurement, modes in turn")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
@@ -88,14 +97,48 @@ void add_hand_off_options(CLI::App& command, EngineOptions& options, std::string
                   "Before each layer of that measurement; longer than one takes")
       ->check(CLI::Range(0, 10'000))
       ->capture_default_str();
-  command
-      .add_option("--decode-block-tokens", options.decode_block_tokens,
-                  "Tokens of a KV block on the decode side; 0: as --block-tokens")
-      ->check(CLI::Range(0, 4096))
-      ->capture_default_str();
-  command.add_option("--json", options.json_path, "Write the report to this file");
   command.add_option("--timeline-dir", options.timeline_dir,
                      "Write handoff.svg and handoff.perfetto.json into this folder");
+}
+
+struct Commands {
+  CLI::App* run = nullptr;
+  CLI::App* check = nullptr;
+  CLI::App* monolithic = nullptr;
+  CLI::App* prefill = nullptr;
+  CLI::App* decode = nullptr;
+};
+
+Commands add_commands(CLI::App& app, EngineOptions& options, PromptSource& source,
+                      std::string& hand_off, std::string& listen) {
+  CLI::App* run = app.add_subcommand(
+      "run", "One process alone, then a prefill process and this one as decode; compares them");
+  CLI::App* check = app.add_subcommand(
+      "check",
+      "As run, or as decode with --connect, but prints the verdict alone: are all KV bytes, logits "
+      "and tokens those of one process? Exit status 0: yes, 1: no");
+  CLI::App* monolithic = app.add_subcommand("monolithic", "One process: prefill and decode");
+  CLI::App* prefill = app.add_subcommand("prefill", "Serve decode processes; prints its address");
+  CLI::App* decode =
+      app.add_subcommand("decode", "As run, with a prefill process that runs already");
+  for (CLI::App* command : {run, check, monolithic, prefill, decode}) {
+    add_model_options(*command, options);
+  }
+  for (CLI::App* command : {run, check, monolithic, decode}) {
+    add_prompt_options(*command, options, source);
+  }
+  for (CLI::App* command : {run, check, prefill, decode}) add_wire_options(*command, options);
+  for (CLI::App* command : {run, check, decode}) add_hand_off_options(*command, options, hand_off);
+  for (CLI::App* command : {run, decode}) add_measurement_options(*command, options);
+  prefill->add_option("--listen", listen, "HOST or HOST:PORT to listen at")->capture_default_str();
+  prefill->add_option("--pool-tokens", options.pool_tokens,
+                      "Tokens that the KV pool holds; 0: the model's context");
+  prefill->add_flag("--once", options.once, "End when the first peer is gone");
+  decode->add_option("--connect", options.connect, "Address that the prefill side printed")
+      ->required();
+  check->add_option("--connect", options.connect,
+                    "Address that a prefill process printed; without it, one is started");
+  return {run, check, monolithic, prefill, decode};
 }
 
 Status read_prompt(const CLI::App& command, PromptSource& source, EngineOptions& options) {
@@ -217,22 +260,7 @@ Result<ParsedCommandLine> parse_command_line(int count, const char* const* argum
   app.set_version_flag("--version", std::string(BATON_VERSION_STRING));
   app.require_subcommand(1);
 
-  CLI::App* run = app.add_subcommand(
-      "run", "One process alone, then a prefill process and this one as decode; compares them");
-  CLI::App* monolithic = app.add_subcommand("monolithic", "One process: prefill and decode");
-  CLI::App* prefill = app.add_subcommand("prefill", "Serve decode processes; prints its address");
-  CLI::App* decode =
-      app.add_subcommand("decode", "As run, with a prefill process that runs already");
-  for (CLI::App* command : {run, monolithic, prefill, decode}) add_model_options(*command, options);
-  for (CLI::App* command : {run, monolithic, decode}) add_prompt_options(*command, options, source);
-  for (CLI::App* command : {run, prefill, decode}) add_wire_options(*command, options);
-  for (CLI::App* command : {run, decode}) add_hand_off_options(*command, options, hand_off);
-  prefill->add_option("--listen", listen, "HOST or HOST:PORT to listen at")->capture_default_str();
-  prefill->add_option("--pool-tokens", options.pool_tokens,
-                      "Tokens that the KV pool holds; 0: the model's context");
-  prefill->add_flag("--once", options.once, "End when the first peer is gone");
-  decode->add_option("--connect", options.connect, "Address that the prefill side printed")
-      ->required();
+  const Commands commands = add_commands(app, options, source, hand_off, listen);
 
   try {
     app.parse(count, arguments);
@@ -244,10 +272,14 @@ Result<ParsedCommandLine> parse_command_line(int count, const char* const* argum
     }
     return {StatusCode::kInvalidArgument, std::string(error.what()) + " (see --help)"};
   }
-  options.mode = *run          ? EngineMode::kRun
-                 : *monolithic ? EngineMode::kMonolithic
-                 : *prefill    ? EngineMode::kPrefill
-                               : EngineMode::kDecode;
+  options.mode = *commands.monolithic                           ? EngineMode::kMonolithic
+                 : *commands.prefill                            ? EngineMode::kPrefill
+                 : *commands.decode || !options.connect.empty() ? EngineMode::kDecode
+                                                                : EngineMode::kRun;
+  if (*commands.check) {
+    options.verdict_only = true;
+    options.rounds = 0;
+  }
   options.hand_off = parse_hand_off(hand_off).value();
   if (options.decode_block_tokens == 0) options.decode_block_tokens = options.block_tokens;
   if (options.mode == EngineMode::kPrefill) BATON_RETURN_IF_ERROR(parse_listen(listen, options));

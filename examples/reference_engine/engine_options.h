@@ -51,7 +51,7 @@ struct EngineOptions {
   uint32_t max_new_tokens = 48;
   HandOff hand_off = HandOff::kPush;
   uint32_t requests = 1;  // request i drops the first i tokens of the prompt
-  uint32_t rounds = 1;    // of each mode, in turn, before the run that is reported
+  uint32_t rounds = 1;    // of each mode, in turn, before the run that is reported; check: 0
   bool measure_layer = false;
   uint32_t pause_ms = 5;  // before each layer of that measurement; longer than one takes
 
@@ -73,6 +73,7 @@ struct EngineOptions {
   std::string secret_file;
   bool allow_unauthenticated = false;
 
+  bool verdict_only = false;  // check: print what was compared and how it ended, no more
   std::string json_path;
   std::string timeline_dir;
   bool quiet = false;

@@ -103,7 +103,7 @@ Status write_outputs(const RunReport& report, const EngineOptions& options) {
 int conclude(const Status& status, const Comparison& comparison, const EngineOptions& options) {
   if (!status.is_ok()) return fail(status);
   const RunReport& report = comparison.report();
-  std::fputs(report_text(report).c_str(), stdout);
+  std::fputs((options.verdict_only ? verdict_text(report) : report_text(report)).c_str(), stdout);
   std::fflush(stdout);  // before a report that goes to the same place
   const Status written = write_outputs(report, options);
   if (!written.is_ok()) return fail(written);

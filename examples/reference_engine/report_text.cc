@@ -241,4 +241,10 @@ std::string report_text(const RunReport& report) {
   return lines.take();
 }
 
+std::string verdict_text(const RunReport& report) {
+  Lines lines;
+  add_verdict(lines, report);
+  return lines.take();
+}
+
 }  // namespace baton_engine

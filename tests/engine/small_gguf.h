@@ -24,6 +24,8 @@ struct SmallGguf {
   std::string without_tensor = {};  // leave this one out
   std::string wrong_tensor = {};    // give this one a row too many
 
+  float key_weight = 0.5F;  // the first of the key projection
+
   GgufBuilder builder() const {
     GgufBuilder out;
     out.add_string("general.architecture", architecture);
@@ -61,7 +63,9 @@ struct SmallGguf {
   void add(GgufBuilder& out, const std::string& name, uint64_t columns, uint64_t rows) const {
     if (name == without_tensor) return;
     const uint64_t stored = name == wrong_tensor ? rows + 1 : rows;
-    out.add_f32_tensor(name, {columns, stored}, std::vector<float>(columns * stored, 0.5F));
+    std::vector<float> values(columns * stored, 0.5F);
+    if (name == "blk.0.attn_k.weight") values[0] = key_weight;
+    out.add_f32_tensor(name, {columns, stored}, values);
   }
 };
 

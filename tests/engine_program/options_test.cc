@@ -38,6 +38,21 @@ TEST(Options, ListenTakesHostAndPort) {
   }
 }
 
+TEST(Options, CheckIsRunOrDecode) {
+  const auto run = parse({"check", "--model", "m", "--prompt", "x"});
+  ASSERT_TRUE(run.is_ok()) << run.status().to_string();
+  EXPECT_EQ(run->options.mode, EngineMode::kRun);
+  EXPECT_TRUE(run->options.verdict_only);
+  EXPECT_EQ(run->options.rounds, 0U);
+  const auto decode = parse({"check", "--model", "m", "--prompt", "x", "--connect", "h:1"});
+  ASSERT_TRUE(decode.is_ok()) << decode.status().to_string();
+  EXPECT_EQ(decode->options.mode, EngineMode::kDecode);
+  EXPECT_TRUE(decode->options.verdict_only);
+  EXPECT_EQ(parse({"decode", "--model", "m", "--prompt", "x", "--connect", ""})->options.mode,
+            EngineMode::kDecode);
+  EXPECT_FALSE(parse({"check", "--model", "m", "--prompt", "x", "--rounds", "2"}).is_ok());
+}
+
 TEST(Options, WrongOnesAreNamed) {
   const auto unknown = parse({"run", "--model", "m", "--prompt", "x", "--warp"});
   ASSERT_FALSE(unknown.is_ok());

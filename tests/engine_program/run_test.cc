@@ -1,6 +1,10 @@
 // What `baton-engine run` finds when all is well.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <fstream>
+
+#include "tests/engine/small_gguf.h"
 #include "tests/engine_program/tool.h"
 #include "tests/support/temp_dir.h"
 
@@ -109,6 +113,56 @@ TEST(EngineRunEdge, PrefillAndDecodeStartedApartGiveTheTextOfOneProcess) {
   EXPECT_EQ(alone.code, 0);
   const auto report = read_json(folder.file("report.json"));
   EXPECT_EQ(alone.text, report["disaggregated"]["text"].get<std::string>() + "\n");
+}
+
+// What `run` prints last, and nothing else.
+void expect_verdict_alone(const baton_test::Finished& finished) {
+  EXPECT_EQ(finished.code, 0) << finished.text;
+  EXPECT_EQ(finished.text.substr(0, 11), "KV compared") << finished.text;
+  EXPECT_EQ(std::count(finished.text.begin(), finished.text.end(), '\n'), 5) << finished.text;
+  EXPECT_NE(finished.text.find(" bytes, 0 different\n"), std::string::npos) << finished.text;
+  EXPECT_NE(finished.text.find("\nEQUAL: "), std::string::npos) << finished.text;
+}
+
+TEST(EngineCheck, StartsAPrefillProcess) {
+  expect_verdict_alone(run_engine_tool({"check", "--model", "tiny:7", "--chunk-tokens", "64",
+                                        "--prompt", kPrompt, "--requests", "3", "--quiet"}));
+}
+
+TEST(EngineCheck, OrConnectsToOne) {
+  baton_test::ChildProcess prefill(
+      kEngine, {"prefill", "--model", "tiny:7", "--chunk-tokens", "64", "--once", "--quiet"});
+  const auto address = prefill.read_line();
+  ASSERT_TRUE(address.has_value());
+  expect_verdict_alone(
+      run_engine_tool({"check", "--model", "tiny:7", "--chunk-tokens", "64", "--prompt", kPrompt,
+                       "--hand-off", "push-after", "--connect", *address, "--quiet"}));
+  EXPECT_EQ(prefill.wait_exit(), (baton_test::ChildProcess::Exit{false, 0}));
+}
+
+// Two models of one name and shape that differ in one weight: nothing but the comparison can tell.
+TEST(EngineCheck, OtherWeightsAreUnequal) {
+  const baton_test::TempDir folder;
+  const std::string path = folder.file("model.gguf");
+  baton_test::SmallGguf model;
+  const auto write = [&path](const std::vector<uint8_t>& bytes) {
+    std::ofstream(path, std::ios::binary)
+        .write(reinterpret_cast<const char*>(bytes.data()),
+               static_cast<std::streamsize>(bytes.size()));
+  };
+  write(model.builder().build());
+  baton_test::ChildProcess prefill(kEngine, {"prefill", "--model", path, "--quiet"});
+  const auto address = prefill.read_line();
+  ASSERT_TRUE(address.has_value());
+  const std::vector<std::string> check = {
+      "check",   "--model",          path, "--prompt",  "abab",
+      "--quiet", "--max-new-tokens", "2",  "--connect", *address};
+  EXPECT_EQ(run_engine_tool(check).code, 0);
+  model.key_weight = 0.25F;
+  write(model.builder().build());
+  const auto finished = run_engine_tool(check);
+  EXPECT_EQ(finished.code, 1) << finished.text;
+  EXPECT_NE(finished.text.find("\nUNEQUAL: "), std::string::npos) << finished.text;
 }
 
 }  // namespace
