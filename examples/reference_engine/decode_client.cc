@@ -82,6 +82,10 @@ class GateHooks final : public ForwardHooks {
 
 Status DecodeClient::connect(const std::string& address) {
   auto peer = node_.context().connect(address);
+  // Nobody there, which to a user is the same as gone.
+  if (peer.code() == StatusCode::kUnavailable) {
+    return {StatusCode::kPeerLost, peer.status().message()};
+  }
   if (!peer.is_ok()) return peer.status();
   peer_ = *peer;
   const std::string mine = node_.fingerprint();

@@ -18,7 +18,7 @@ enum ExitCode : int {
   kExitEqual = 0,
   kExitUnequal = 1,
   kExitBadInput = 2,
-  kExitPeerLost = 3,  // or its deadline passed
+  kExitPeerLost = 3,  // or never there, or its deadline passed
   kExitInterrupted = 130,
 };
 

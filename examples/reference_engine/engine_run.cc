@@ -169,6 +169,11 @@ int run_both(const EngineOptions& options) {
   if (!node.is_ok()) return fail(node.status());
   auto prompts = make_prompts(**node, options);
   if (!prompts.is_ok()) return fail(prompts.status());
+  {
+    // So does what a Context refuses: an unknown transport, a secret that cannot be read.
+    const auto probe = baton::Context::create(options.context_options("probe"));
+    if (!probe.is_ok()) return fail(probe.status());
+  }
   progress.say("the prompt has " + std::to_string(prompts->front().size()) +
                " tokens; starting the prefill process");
   auto child = EngineChild::start(prefill_arguments(options, prompts->front().size()));

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 
@@ -29,6 +30,14 @@ TEST_P(BadInput, EndsWithStatusTwoAndSaysWhy) {
   const auto finished = run_engine_tool(GetParam().arguments);
   EXPECT_EQ(finished.code, 2) << finished.text;
   EXPECT_THAT(finished.text, HasSubstr(GetParam().says));
+}
+
+// It is one mistake, though two processes would have made it.
+TEST(BadInputOnce, UnknownTransport) {
+  const auto finished = run_engine_tool(run_arguments({"--transport", "pigeon"}));
+  EXPECT_EQ(finished.code, 2) << finished.text;
+  EXPECT_EQ(std::count(finished.text.begin(), finished.text.end(), '\n'), 1) << finished.text;
+  EXPECT_THAT(finished.text, HasSubstr("no plug-in named \"pigeon\""));
 }
 
 std::vector<std::string> tiny(const std::string& prompt, const std::vector<std::string>& more) {

@@ -85,6 +85,24 @@ TEST_F(LostPeer, InterruptedByTheUser) {
   EXPECT_EQ(prefill.wait_exit(), (ChildProcess::Exit{false, 130}));
 }
 
+// The same to the user as a prefill process that is gone.
+TEST(NobodyThere, AtTheAddress) {
+  std::string address;
+  {
+    ChildProcess prefill(kEngine, {"prefill", "--model", "tiny:7", "--quiet"});
+    const auto line = prefill.read_line();
+    ASSERT_TRUE(line.has_value());
+    address = *line;
+    prefill.kill();
+  }
+  for (const char* command : {"decode", "check"}) {
+    const auto finished = baton_test::run_engine_tool(
+        {command, "--model", "tiny:7", "--prompt", kPrompt, "--connect", address, "--quiet"});
+    EXPECT_EQ(finished.code, 3) << finished.text;
+    EXPECT_THAT(finished.text, HasSubstr("PEER_LOST: cannot reach"));
+  }
+}
+
 TEST(Deadline, TooShort) {
   const auto finished = baton_test::run_engine_tool(
       baton_test::run_arguments({"--deadline-ms", "1", "--chunk-tokens", "1"}));
