@@ -23,58 +23,58 @@ class ChunkSubmitterTest : public testing::Test {
  protected:
   ChunkSubmitterTest() {
     const uint64_t seed = test_seed();
-    source.memory().fill_pattern(seed);
-    source.publish(pair.prefill(), "kv");
-    target.publish(pair.decode(), "kv");
-    pair.connect();
-    const uint32_t blocks = blocks_for({0, kTokens}, source.shape().block_tokens);
-    const auto from = pick_blocks(blocks, source.shape().num_blocks, seed + 1);
-    const auto to = pick_blocks(blocks, target.shape().num_blocks, seed + 2);
-    expected = expected_target(source, from, target, to, {0, kTokens}, source.memory().data());
+    source_.memory().fill_pattern(seed);
+    source_.publish(pair_.prefill(), "kv");
+    target_.publish(pair_.decode(), "kv");
+    pair_.connect();
+    const uint32_t blocks = blocks_for({0, kTokens}, source_.shape().block_tokens);
+    const auto from = pick_blocks(blocks, source_.shape().num_blocks, seed + 1);
+    const auto to = pick_blocks(blocks, target_.shape().num_blocks, seed + 2);
+    expected_ = expected_target(source_, from, target_, to, {0, kTokens}, source_.memory().data());
     baton::GrantRequest request;
-    request.peer = pair.prefill_peer();
-    request.cache = target.cache();
+    request.peer = pair_.prefill_peer();
+    request.cache = target_.cache();
     request.source_cache = "kv";
     request.tag = "r";
     request.tokens = {0, kTokens};
     request.block_lists = {to};
-    grant = require(pair.decode().grant(request), "grant");
-    const auto offer = require(pair.prefill().wait_offer("r", 20000), "wait_offer");
-    transfer = require(pair.prefill().push({offer.id, source.cache(), {from}}), "push");
-    word = require(pair.prefill().create_progress_word(), "create_progress_word");
+    grant_ = require(pair_.decode().grant(request), "grant");
+    const auto offer = require(pair_.prefill().wait_offer("r", 20000), "wait_offer");
+    transfer_ = require(pair_.prefill().push({offer.id, source_.cache(), {from}}), "push");
+    word_ = require(pair_.prefill().create_progress_word(), "create_progress_word");
   }
   // What prefill does after the chunk was announced.
   void tick_all_layers() {
-    for (uint32_t layer = 0; layer < source.shape().layers; ++layer) word.tick();
+    for (uint32_t layer = 0; layer < source_.shape().layers; ++layer) word_.tick();
   }
   void expect_every_byte() {
-    require_ok(transfer.wait(20000), "transfer");
-    require_ok(grant.wait(20000), "grant");
-    EXPECT_EQ(compare_bytes(expected, target.memory().bytes()), "");
-    EXPECT_EQ(target.memory().check_guards(), "");
+    require_ok(transfer_.wait(20000), "transfer");
+    require_ok(grant_.wait(20000), "grant");
+    EXPECT_EQ(compare_bytes(expected_, target_.memory().bytes()), "");
+    EXPECT_EQ(target_.memory().check_guards(), "");
   }
 
-  Pool source{PoolShape{}};
-  Pool target{PoolShape{}};
-  ContextPair pair{ContextPair::Options{}};
-  std::vector<uint8_t> expected;
-  baton::Grant grant;
-  baton::Transfer transfer;
-  baton::ProgressWord word;
+  Pool source_{PoolShape{}};
+  Pool target_{PoolShape{}};
+  ContextPair pair_{ContextPair::Options{}};
+  std::vector<uint8_t> expected_;
+  baton::Grant grant_;
+  baton::Transfer transfer_;
+  baton::ProgressWord word_;
 };
 
 // The first chunk does not tick yet, so that all behind it stay unfinished.
 TEST_F(ChunkSubmitterTest, WhatFindsNoRoomIsSentBySeal) {
-  ChunkSubmitter chunks(transfer, word);
+  ChunkSubmitter chunks(transfer_, word_);
   for (uint32_t end = 1; end <= kTokens; ++end) require_ok(chunks.add(end), "add");
   EXPECT_EQ(chunks.submitted_end(), kTaken);
   tick_all_layers();
-  require_ok(seal_when_room(transfer), "seal");
+  require_ok(seal_when_room(transfer_), "seal");
   expect_every_byte();
 }
 
 TEST_F(ChunkSubmitterTest, WhatFindsNoRoomGoesAlongWithTheNextThatDoes) {
-  ChunkSubmitter chunks(transfer, word);
+  ChunkSubmitter chunks(transfer_, word_);
   for (uint32_t end = 1; end <= 150; ++end) require_ok(chunks.add(end), "add");
   EXPECT_EQ(chunks.submitted_end(), kTaken);
   tick_all_layers();
@@ -89,24 +89,24 @@ TEST_F(ChunkSubmitterTest, WhatFindsNoRoomGoesAlongWithTheNextThatDoes) {
   require_ok(chunks.add(kTokens), "add");
   EXPECT_EQ(chunks.submitted_end(), kTokens);
   tick_all_layers();
-  require_ok(seal_when_room(transfer), "seal");
+  require_ok(seal_when_room(transfer_), "seal");
   expect_every_byte();
 }
 
 TEST_F(ChunkSubmitterTest, WaitingForRoomEndsWithTheTransfer) {
-  ChunkSubmitter chunks(transfer, word);
+  ChunkSubmitter chunks(transfer_, word_);
   for (uint32_t end = 1; end <= kTokens; ++end) require_ok(chunks.add(end), "add");
-  std::thread cancel([&] { grant.cancel(); });
-  const baton::Status status = seal_when_room(transfer);
+  std::thread cancel([&] { grant_.cancel(); });
+  const baton::Status status = seal_when_room(transfer_);
   cancel.join();
   EXPECT_EQ(status.code(), baton::StatusCode::kCancelled) << status.to_string();
-  EXPECT_FALSE(transfer.wait(20000).is_ok());
+  EXPECT_FALSE(transfer_.wait(20000).is_ok());
 }
 
 TEST_F(ChunkSubmitterTest, OtherErrorsAreTheCallers) {
-  ChunkSubmitter chunks(transfer, word);
+  ChunkSubmitter chunks(transfer_, word_);
   EXPECT_EQ(chunks.add(kTokens + 1).code(), baton::StatusCode::kInvalidArgument);
-  transfer.cancel();
+  transfer_.cancel();
   EXPECT_FALSE(chunks.add(1).is_ok());
 }
 
