@@ -93,7 +93,7 @@ INSTANTIATE_TEST_SUITE_P(
 class ModelFile : public testing::Test {
  protected:
   std::string write(std::vector<uint8_t> bytes) {
-    const std::string path = folder.file("model.gguf");
+    const std::string path = folder_.file("model.gguf");
     std::ofstream out(path, std::ios::binary);
     out.write(reinterpret_cast<const char*>(bytes.data()),
               static_cast<std::streamsize>(bytes.size()));
@@ -106,7 +106,7 @@ class ModelFile : public testing::Test {
     EXPECT_THAT(finished.text, HasSubstr(path));
     EXPECT_THAT(finished.text, HasSubstr(says));
   }
-  baton_test::TempDir folder;
+  baton_test::TempDir folder_;
 };
 
 TEST_F(ModelFile, Good) {

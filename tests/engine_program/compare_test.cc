@@ -26,9 +26,9 @@ KvPool make_pool(uint32_t block_tokens, bool poison) {
 // Two pools with different blocks that hold the same random KV of 13 tokens.
 class CompareKv : public testing::Test {
  protected:
-  CompareKv() : pool_a(make_pool(4, false)), pool_b(make_pool(3, true)) {
-    a = std::make_unique<Sequence>(std::move(Sequence::create(pool_a, 20)).value());
-    b = std::make_unique<Sequence>(std::move(Sequence::create(pool_b, 20)).value());
+  CompareKv() : pool_a_(make_pool(4, false)), pool_b_(make_pool(3, true)) {
+    a_ = std::make_unique<Sequence>(std::move(Sequence::create(pool_a_, 20)).value());
+    b_ = std::make_unique<Sequence>(std::move(Sequence::create(pool_b_, 20)).value());
     std::mt19937 random(static_cast<uint32_t>(baton_test::test_seed()));
     std::uniform_real_distribution<float> values(-4.0F, 4.0F);
     for (uint32_t layer = 0; layer < 2; ++layer) {
@@ -36,38 +36,38 @@ class CompareKv : public testing::Test {
         for (uint32_t token = 0; token < kTokens; ++token) {
           std::vector<float> heads(8);
           for (float& value : heads) value = values(random);
-          a->store_token(layer, tensor, token, heads);
-          b->store_token(layer, tensor, token, heads);
+          a_->store_token(layer, tensor, token, heads);
+          b_->store_token(layer, tensor, token, heads);
         }
       }
     }
-    a->advance(kTokens);
-    b->advance(kTokens);
+    a_->advance(kTokens);
+    b_->advance(kTokens);
   }
 
   static constexpr uint32_t kTokens = 13;
-  KvPool pool_a;
-  KvPool pool_b;
-  std::unique_ptr<Sequence> a;
-  std::unique_ptr<Sequence> b;
+  KvPool pool_a_;
+  KvPool pool_b_;
+  std::unique_ptr<Sequence> a_;
+  std::unique_ptr<Sequence> b_;
 };
 
 TEST_F(CompareKv, EqualAcrossBlockSizes) {
-  const Difference found = compare_kv(*a, *b, 0xff);
+  const Difference found = compare_kv(*a_, *b_, 0xff);
   EXPECT_EQ(found.different, 0U);
   // 21 tokens in 7 blocks of 3, of 2 layers, 2 tensors, 2 heads of 8 bytes.
   EXPECT_EQ(found.compared, 21U * 2 * 2 * 2 * 8);
 }
 
 TEST_F(CompareKv, FindsEverySingleByte) {
-  const KvShape& shape = pool_b.shape();
-  for (const uint32_t block : b->blocks()) {
+  const KvShape& shape = pool_b_.shape();
+  for (const uint32_t block : b_->blocks()) {
     for (uint32_t layer = 0; layer < shape.layers; ++layer) {
       for (const KvTensor tensor : {KvTensor::kKey, KvTensor::kValue}) {
-        uint8_t* bytes = pool_b.block(layer, tensor, block);
+        uint8_t* bytes = pool_b_.block(layer, tensor, block);
         for (uint64_t i = 0; i < shape.block_bytes(); ++i) {
           bytes[i] ^= 1;
-          EXPECT_EQ(compare_kv(*a, *b, 0xff).different, 1U)
+          EXPECT_EQ(compare_kv(*a_, *b_, 0xff).different, 1U)
               << "block " << block << " layer " << layer << " byte " << i;
           bytes[i] ^= 1;
         }

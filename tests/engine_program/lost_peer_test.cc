@@ -19,15 +19,15 @@ using testing::HasSubstr;
 class LostPeer : public testing::Test {
  protected:
   LostPeer()
-      : prefill(kEngine, {"prefill", "--model", "tiny:7", "--chunk-tokens", "8", "--quiet"}) {
-    const auto address = prefill.read_line();
+      : prefill_(kEngine, {"prefill", "--model", "tiny:7", "--chunk-tokens", "8", "--quiet"}) {
+    const auto address = prefill_.read_line();
     EXPECT_TRUE(address.has_value());
-    server_address = address.value_or("");
+    server_address_ = address.value_or("");
   }
   ChildProcess start_decode(const std::vector<std::string>& more) {
     std::vector<std::string> arguments = {
-        "decode", "--model",   "tiny:7",       "--chunk-tokens", "8",   "--prompt",
-        kPrompt,  "--connect", server_address, "--rounds",       "1000"};
+        "decode", "--model",   "tiny:7",        "--chunk-tokens", "8",   "--prompt",
+        kPrompt,  "--connect", server_address_, "--rounds",       "1000"};
     arguments.insert(arguments.end(), more.begin(), more.end());
     return start_command(kEngine, arguments);
   }
@@ -41,14 +41,14 @@ class LostPeer : public testing::Test {
     }
   }
 
-  ChildProcess prefill;
-  std::string server_address;
+  ChildProcess prefill_;
+  std::string server_address_;
 };
 
 TEST_F(LostPeer, PrefillIsKilled) {
   ChildProcess decode = start_decode({});
   wait_for_hand_offs(decode);
-  prefill.kill();
+  prefill_.kill();
   const auto finished = finish_command(decode);
   EXPECT_EQ(finished.code, 3) << finished.text;
   EXPECT_THAT(finished.text, HasSubstr("PEER_LOST"));
@@ -57,11 +57,11 @@ TEST_F(LostPeer, PrefillIsKilled) {
 TEST_F(LostPeer, PrefillStops) {
   ChildProcess decode = start_decode({"--deadline-ms", "1000"});
   wait_for_hand_offs(decode);
-  prefill.stop();
+  prefill_.stop();
   const auto finished = finish_command(decode);
   EXPECT_EQ(finished.code, 3) << finished.text;
   EXPECT_THAT(finished.text, HasSubstr("DEADLINE_EXCEEDED"));
-  prefill.resume();
+  prefill_.resume();
 }
 
 TEST_F(LostPeer, DecodeIsKilledAndAnotherIsServed) {
@@ -72,7 +72,7 @@ TEST_F(LostPeer, DecodeIsKilledAndAnotherIsServed) {
   }
   const auto finished = baton_test::run_command(
       kEngine, {"decode", "--model", "tiny:7", "--chunk-tokens", "8", "--prompt", kPrompt,
-                "--connect", server_address, "--quiet"});
+                "--connect", server_address_, "--quiet"});
   EXPECT_EQ(finished.code, 0) << finished.text;
 }
 
@@ -81,8 +81,8 @@ TEST_F(LostPeer, InterruptedByTheUser) {
   wait_for_hand_offs(decode);
   decode.send_signal(SIGINT);
   EXPECT_EQ(finish_command(decode).code, 130);
-  prefill.send_signal(SIGTERM);
-  EXPECT_EQ(prefill.wait_exit(), (ChildProcess::Exit{false, 130}));
+  prefill_.send_signal(SIGTERM);
+  EXPECT_EQ(prefill_.wait_exit(), (ChildProcess::Exit{false, 130}));
 }
 
 // The same to the user as a prefill process that is gone.
