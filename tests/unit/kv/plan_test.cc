@@ -33,12 +33,12 @@ class PlanTest : public testing::Test {
  protected:
   Result<Plan> create() const {
     PlanRequest request;
-    request.source = &source;
-    request.target = &target;
-    if (knows_source) request.source_blocks = source_blocks;
-    request.target_blocks = target_blocks;
-    request.tokens = tokens;
-    request.unit_bytes = unit_bytes;
+    request.source = &source_;
+    request.target = &target_;
+    if (knows_source_) request.source_blocks = source_blocks_;
+    request.target_blocks = target_blocks_;
+    request.tokens = tokens_;
+    request.unit_bytes = unit_bytes_;
     return Plan::create(request);
   }
   void expect_error(StatusCode code, const std::string& message) const {
@@ -47,13 +47,13 @@ class PlanTest : public testing::Test {
     EXPECT_EQ(plan.status().message(), message);
   }
 
-  Layout source{{make_group(16, 1)}};
-  Layout target{{make_group(32, 2)}};
-  BlockLists source_blocks{{3, 9, 4}};
-  BlockLists target_blocks{{7, 1}};
-  TokenRange tokens{5, 40};
-  uint32_t unit_bytes = 4096;
-  bool knows_source = true;
+  Layout source_{{make_group(16, 1)}};
+  Layout target_{{make_group(32, 2)}};
+  BlockLists source_blocks_{{3, 9, 4}};
+  BlockLists target_blocks_{{7, 1}};
+  TokenRange tokens_{5, 40};
+  uint32_t unit_bytes_ = 4096;
+  bool knows_source_ = true;
 };
 
 TEST_F(PlanTest, AddressesUnitsAndSources) {
@@ -99,7 +99,7 @@ TEST_F(PlanTest, ChunksSendWhatTheyComplete) {
 }
 
 TEST_F(PlanTest, CountsWithoutTheSourcesBlocks) {
-  knows_source = false;
+  knows_source_ = false;
   const auto plan = create();
   ASSERT_TRUE(plan.is_ok());
   EXPECT_FALSE(plan->knows_source());
@@ -115,9 +115,9 @@ TEST_F(PlanTest, KeepsNothingOfTheRequestAndMayBeMoved) {
   ASSERT_TRUE(created.is_ok());
   UnitCursor cursor = created->cursor(0);
   const Plan plan = std::move(created).value();
-  source = target = Layout();
-  source_blocks.clear();
-  target_blocks.clear();
+  source_ = target_ = Layout();
+  source_blocks_.clear();
+  target_blocks_.clear();
   Unit unit;
   uint32_t units = 0;
   while (cursor.next(unit)) ++units;
@@ -141,10 +141,10 @@ TEST_F(PlanTest, GroupsHaveTheirOwnTokensAndLists) {
   window.kind = GroupKind::kSlidingWindow;
   window.window_tokens = 8;
   window.layers = {6, 7};
-  source.groups.push_back(window);
-  target.groups.push_back(window);
-  source_blocks.push_back({0});
-  target_blocks.push_back({2});
+  source_.groups.push_back(window);
+  target_.groups.push_back(window);
+  source_blocks_.push_back({0});
+  target_blocks_.push_back({2});
   const auto plan = create();
   ASSERT_TRUE(plan.is_ok()) << plan.status().to_string();
   EXPECT_EQ(plan->num_layers(), 4u);
@@ -155,68 +155,68 @@ TEST_F(PlanTest, GroupsHaveTheirOwnTokensAndLists) {
 
 TEST_F(PlanTest, RefusesBadTokensAndUnitBytes) {
   constexpr auto kInvalid = StatusCode::kInvalidArgument;
-  tokens = {40, 5};
+  tokens_ = {40, 5};
   expect_error(kInvalid, "token range [40, 5) is reversed");
-  tokens = {5, 5};
+  tokens_ = {5, 5};
   expect_error(kInvalid, "token range [5, 5) is empty");
-  tokens = {5, 40};
-  unit_bytes = 0;
+  tokens_ = {5, 40};
+  unit_bytes_ = 0;
   expect_error(kInvalid, "unit_bytes is 0, must be in [4096, 16777216]");
-  unit_bytes = kMaxUnitBytes + 1;
+  unit_bytes_ = kMaxUnitBytes + 1;
   expect_error(kInvalid, "unit_bytes is 16777217, must be in [4096, 16777216]");
 }
 
 TEST_F(PlanTest, RefusesBadLists) {
-  source_blocks = {{3, 10, 4}};
+  source_blocks_ = {{3, 10, 4}};
   expect_error(StatusCode::kOutOfRange,
                "source block list of group 0: entry 1 is block 10, the layout has 10 blocks");
-  source_blocks = {{3, 9}};
+  source_blocks_ = {{3, 9}};
   expect_error(StatusCode::kInvalidArgument,
                "source block list of group 0 has 2 entries, too few: tokens [5, 40) touch 3 blocks "
                "of 16 tokens");
-  source_blocks = {};
+  source_blocks_ = {};
   expect_error(StatusCode::kInvalidArgument, "source has 0 block lists for 1 layer groups");
-  source_blocks = {{3, 9, 4}};
-  target_blocks = {{7, UINT32_MAX}};
+  source_blocks_ = {{3, 9, 4}};
+  target_blocks_ = {{7, UINT32_MAX}};
   expect_error(StatusCode::kOutOfRange,
                "target block list of group 0: entry 1 is block 4294967295, the layout has 10 "
                "blocks");
-  target_blocks = {{7, 1, 2}};
+  target_blocks_ = {{7, 1, 2}};
   expect_error(StatusCode::kInvalidArgument,
                "target block list of group 0 has 3 entries, too many: tokens [5, 40) touch 2 "
                "blocks of 32 tokens");
-  target_blocks = {{7, 7}};
+  target_blocks_ = {{7, 7}};
   expect_error(StatusCode::kInvalidArgument,
                "target block list of group 0: entries 0 and 1 are both block 7");
-  target_blocks = {};
+  target_blocks_ = {};
   expect_error(StatusCode::kInvalidArgument, "target has 0 block lists for 1 layer groups");
 }
 
 TEST_F(PlanTest, RefusesLayoutsThatDoNotMatch) {
-  target.groups[0].dtype = DType::kF16;
+  target_.groups[0].dtype = DType::kF16;
   expect_error(StatusCode::kMismatch, "group 0: dtype: source has bf16, target has f16");
-  target.groups[0].dtype = DType::kBf16;
-  source.groups[0].heads = 1;
-  target.groups[0].head_first = 1;
-  target.groups[0].heads = 2;
+  target_.groups[0].dtype = DType::kBf16;
+  source_.groups[0].heads = 1;
+  target_.groups[0].head_first = 1;
+  target_.groups[0].heads = 2;
   expect_error(StatusCode::kMismatch,
                "group 0: source holds heads [0, 1), target holds [1, 3): none in common");
-  source.groups[0].num_blocks = 0;
+  source_.groups[0].num_blocks = 0;
   expect_error(StatusCode::kInvalidArgument,
                "source layout: group 0 (full_attention): num_blocks is 0, must be in [1, "
                "4294967295]");
 }
 
 TEST_F(PlanTest, RefusesMoreRowsThanItsLimit) {
-  for (Layout* layout : {&source, &target}) {
+  for (Layout* layout : {&source_, &target_}) {
     LayerGroup& group = layout->groups[0];
     group.block_tokens = kMaxBlockTokens;
     group.heads = group.heads_total = 1024;
     group.head_elements = 1;
     for (TensorPlace& place : group.places) place.block_stride_bytes = block_bytes(group);
   }
-  tokens = {0, 131073};
-  source_blocks = target_blocks = {{0}};
+  tokens_ = {0, 131073};
+  source_blocks_ = target_blocks_ = {{0}};
   expect_error(StatusCode::kOutOfRange,
                "group 0: tokens [0, 131073) of 1024 heads are 134218752 rows, the limit is "
                "134217728");
@@ -224,7 +224,7 @@ TEST_F(PlanTest, RefusesMoreRowsThanItsLimit) {
 
 // Counting long rows takes no time by their bytes.
 TEST_F(PlanTest, CountsLongRowsByArithmetic) {
-  for (Layout* layout : {&source, &target}) {
+  for (Layout* layout : {&source_, &target_}) {
     LayerGroup& group = layout->groups[0];
     group.block_tokens = kMaxBlockTokens;
     group.num_blocks = 1;
@@ -232,14 +232,14 @@ TEST_F(PlanTest, CountsLongRowsByArithmetic) {
     group.order = TokenOrder::kHND;
     for (TensorPlace& place : group.places) place.block_stride_bytes = block_bytes(group);
   }
-  tokens = {0, 1000000};
-  source_blocks = target_blocks = {{0}};
+  tokens_ = {0, 1000000};
+  source_blocks_ = target_blocks_ = {{0}};
   const auto plan = create();
   ASSERT_TRUE(plan.is_ok()) << plan.status().to_string();
   EXPECT_EQ(plan->units_of_layer(0), 2u * 3 * 1000000 * 32);
   EXPECT_EQ(plan->units_in(0, {10, 12}), 2u * 3 * 2 * 32);
-  source.groups[0].head_elements = target.groups[0].head_elements = kMaxHeadElements;
-  for (Layout* layout : {&source, &target}) {
+  source_.groups[0].head_elements = target_.groups[0].head_elements = kMaxHeadElements;
+  for (Layout* layout : {&source_, &target_}) {
     for (TensorPlace& place : layout->groups[0].places) {
       place.block_stride_bytes = block_bytes(layout->groups[0]);
     }
