@@ -39,7 +39,7 @@ Engine::Engine(const Limits& limits, EngineOutput* output, counter::CounterTable
       slot_owners_(static_cast<SlotOwner*>(std::calloc(counter::kMaxSlots, sizeof(SlotOwner))),
                    std::free) {
   BATON_ASSERT(slot_owners_ != nullptr, "4 MiB for the slot owners");
-  cookies_.push_back(nullptr);  // cookie 0 is none
+  cookies_.emplace_back();  // cookie 0 is none
 }
 
 Engine::~Engine() = default;
@@ -217,9 +217,7 @@ void Engine::unlink_down_peers() {
       ++it;
       continue;
     }
-    for (Link*& cookie : cookies_) {
-      if (cookie == &link) cookie = nullptr;
-    }
+    return_cookie(link);
     it = links_.erase(it);
   }
 }

@@ -107,6 +107,7 @@ class Engine : public transport::DataWork, public transport::RailEvents {
     std::unique_ptr<transfer::PathChannel> channel;
     baton_path* opening = nullptr;  // waits for its peer's address
     transport::Rail* opening_rail = nullptr;
+    uint64_t cookie = 0;  // its Path's name in reports; 0: none was opened
     bool had_path = false;
     PathEpoch path_epoch;  // of the Path, also when it is gone; 0: there was none
     bool fence_wanted = false;
@@ -122,6 +123,12 @@ class Engine : public transport::DataWork, public transport::RailEvents {
   struct SlotOwner {
     GrantState* grant;
     uint32_t ordinal;
+  };
+  // What a path cookie names. An entry is used again, for a later link, with its next generation: a
+  // cookie (generation:32 | index:32) never means another Path than the one that it was made for.
+  struct Cookie {
+    Link* link = nullptr;
+    uint32_t generation = 0;
   };
 
   // engine.cc
@@ -142,6 +149,9 @@ class Engine : public transport::DataWork, public transport::RailEvents {
   void look_after_path(Link& link, int64_t now_ns);
   void fence_path(Link& link, const Status& why, int64_t now_ns);
   void path_fenced(Link& link, int64_t now_ns);
+  uint64_t take_cookie(Link& link);
+  void return_cookie(Link& link);
+  Link* link_of(uint64_t cookie);
   transfer::PathChannel* channel_of(uint64_t cookie);
 
   // engine_receive.cc: this process is the receiver
@@ -184,7 +194,8 @@ class Engine : public transport::DataWork, public transport::RailEvents {
   base::BoundedQueue<Command> cancels_;
 
   std::map<PeerId, std::unique_ptr<Link>> links_;
-  std::vector<Link*> cookies_;  // path cookie -> its link; cookies are never reused
+  std::vector<Cookie> cookies_;  // by index; entry 0 is none. As many as links at a time
+  std::vector<uint32_t> free_cookies_;
   std::unordered_map<uint64_t, std::shared_ptr<GrantState>> grants_;
   GrantState* last_resolved_ = nullptr;
   std::unique_ptr<SlotOwner[], void (*)(void*)> slot_owners_;  // by slot index, committed lazily

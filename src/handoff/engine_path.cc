@@ -23,10 +23,39 @@ transport::Rail* rail_at(const std::vector<transport::Rail*>& rails, RailIndex i
 
 }  // namespace
 
+// One for each link: it has one Path in its life.
+uint64_t Engine::take_cookie(Link& link) {
+  if (link.cookie != 0) return link.cookie;
+  if (free_cookies_.empty()) {
+    free_cookies_.push_back(static_cast<uint32_t>(cookies_.size()));
+    cookies_.emplace_back();
+  }
+  const uint32_t index = free_cookies_.back();
+  free_cookies_.pop_back();
+  cookies_[index].link = &link;
+  link.cookie = uint64_t{cookies_[index].generation} << 32 | index;
+  return link.cookie;
+}
+
+void Engine::return_cookie(Link& link) {
+  if (link.cookie == 0) return;
+  const auto index = static_cast<uint32_t>(link.cookie);
+  cookies_[index].link = nullptr;
+  ++cookies_[index].generation;
+  free_cookies_.push_back(index);
+  link.cookie = 0;
+}
+
+Engine::Link* Engine::link_of(uint64_t cookie) {
+  const auto index = static_cast<uint32_t>(cookie);
+  if (index >= cookies_.size()) return nullptr;
+  Link* link = cookies_[index].link;
+  return link != nullptr && link->cookie == cookie ? link : nullptr;
+}
+
 transfer::PathChannel* Engine::channel_of(uint64_t cookie) {
-  if (cookie >= cookies_.size() || cookies_[cookie] == nullptr) return nullptr;
-  transfer::PathChannel* channel = cookies_[cookie]->channel.get();
-  return channel != nullptr && channel->identity().cookie == cookie ? channel : nullptr;
+  const Link* link = link_of(cookie);
+  return link != nullptr ? link->channel.get() : nullptr;
 }
 
 void Engine::path_failed(Link& link, Status why) {
@@ -39,7 +68,7 @@ void Engine::adopt_path(Link& link, transport::Rail* rail, baton_path* path, Pat
   transfer::PathChannel::Identity identity;
   identity.peer = link.peer;
   identity.epoch = epoch;
-  identity.cookie = cookies_.size() - 1;
+  identity.cookie = link.cookie;
   identity.ordinal = kOnlyPath;
   link.channel = std::make_unique<transfer::PathChannel>(identity, rail, path, link.unit_bytes);
   link.had_path = true;
@@ -52,10 +81,9 @@ void Engine::open_stream_path(OpenStreamPath& command) {
   Link* link = find_link(command.peer);
   transport::Rail* rail = rail_at(rails_, command.rail);
   if (link == nullptr || !link->up || link->had_path || rail == nullptr) return;
-  cookies_.push_back(link);
   baton_path_options options{};
   options.struct_size = sizeof(options);
-  options.cookie = cookies_.size() - 1;
+  options.cookie = take_cookie(*link);
   options.epoch = command.epoch.value;
   options.stream_fd = command.stream.get();
   options.max_message_bytes = link->unit_bytes;
@@ -75,10 +103,9 @@ void Engine::open_addressed_path(OpenAddressedPath& command) {
   transport::Rail* rail = rail_at(rails_, command.rail);
   if (link == nullptr || !link->up || link->had_path || link->opening != nullptr || rail == nullptr)
     return;
-  cookies_.push_back(link);
   baton_path_options options{};
   options.struct_size = sizeof(options);
-  options.cookie = cookies_.size() - 1;
+  options.cookie = take_cookie(*link);
   options.epoch = command.epoch.value;
   options.stream_fd = -1;
   options.max_message_bytes = link->unit_bytes;
@@ -135,7 +162,7 @@ void Engine::on_path_broken(uint64_t path_cookie, const char* reason) {
   ++ready_layers_;
   transfer::PathChannel* channel = channel_of(path_cookie);
   if (channel == nullptr) return;
-  Link& link = *cookies_[path_cookie];
+  Link& link = *link_of(path_cookie);
   if (channel->state() == transfer::PathState::kOpen)
     channel->set_state(transfer::PathState::kBroken);
   if (link.broken_why.empty()) link.broken_why = reason != nullptr ? reason : "no reason given";
@@ -167,7 +194,7 @@ void Engine::fence_path(Link& link, const Status& why, int64_t now_ns) {
     transport::Rail* rail = std::exchange(link.opening_rail, nullptr);
     transfer::PathChannel::Identity identity;
     identity.peer = link.peer;
-    identity.cookie = cookies_.size() - 1;
+    identity.cookie = link.cookie;
     link.channel = std::make_unique<transfer::PathChannel>(identity, rail, path, link.unit_bytes);
   }
   if (link.channel == nullptr) {

@@ -63,7 +63,7 @@ void Engine::on_units_arrived(uint64_t path_cookie, uint32_t immediate) {
   const counter::Applied applied =
       counters_->apply(immediate, channel->identity().peer, channel->identity().ordinal);
   if (!applied.was_counted()) {
-    Link& link = *cookies_[path_cookie];
+    Link& link = *link_of(path_cookie);
     link.broken_why = std::string("protocol error: an immediate for slot ") +
                       std::to_string(applied.slot.value) + " (" +
                       counter::apply_outcome_name(applied.outcome) + ")";
@@ -100,7 +100,7 @@ baton_resolved Engine::on_resolve(uint64_t path_cookie, uint64_t grant_id, uint6
     grant = found == grants_.end() ? nullptr : found->second.get();
   }
   if (grant == nullptr || grant->peer != channel->identity().peer) {
-    const bool ended = cookies_[path_cookie]->ended.count(GrantId(grant_id)) != 0;
+    const bool ended = link_of(path_cookie)->ended.count(GrantId(grant_id)) != 0;
     return {nullptr, ended ? 1u : 0u};
   }
   last_resolved_ = grant;

@@ -104,12 +104,26 @@ void EngineSide::offer_arrived(PeerId, baton::wire::GrantOffer offer) {
   offers_seen.push_back(std::move(offer));
 }
 
-void EngineSide::path_ready(PeerId, const Status& status) {
-  EXPECT_TRUE(status.is_ok()) << status.to_string();
-  is_path_ready = true;
-}
+void EngineSide::path_ready(PeerId, const Status& status) { path_reports.push_back(status); }
 
 // ---- both
+
+baton::wire::PathRequest ask_for_path(EngineSide& from, PeerId peer, PathEpoch epoch) {
+  from.control(
+      baton::handoff::OpenAddressedPath{peer, epoch, RailIndex(0), RailIndex(0), false, {}});
+  auto request = std::get<baton::wire::PathRequest>(from.outbox.front());
+  from.outbox.pop_front();
+  return request;
+}
+
+baton::wire::PathReply answer_with_path(EngineSide& to, PeerId peer,
+                                        const baton::wire::PathRequest& request) {
+  to.control(baton::handoff::OpenAddressedPath{peer, request.epoch, RailIndex(0), RailIndex(0),
+                                               true, request.address});
+  auto reply = std::get<baton::wire::PathReply>(to.outbox.front());
+  to.outbox.pop_front();
+  return reply;
+}
 
 baton_loopback_plan EnginePair::default_plan() {
   baton_loopback_plan plan{};
@@ -117,13 +131,15 @@ baton_loopback_plan EnginePair::default_plan() {
   return plan;
 }
 
-EnginePair::EnginePair(const baton_loopback_plan& plan) : clock_(1000 * kMs) {
+EnginePair::EnginePair(const baton_loopback_plan& plan,
+                       const std::function<void(EnginePair&)>& while_dialling)
+    : clock_(1000 * kMs) {
   fabric_ = baton_loopback_fabric_create(&plan);
   constexpr size_t kBytes = kLayers * 4 * kBlockBytes;
   writer_ = std::make_unique<EngineSide>(fabric_, &clock_, kBytes);
   receiver_ = std::make_unique<EngineSide>(fabric_, &clock_, kBytes);
   writer_->memory().fill_pattern(1);
-  connect();
+  connect(while_dialling);
 }
 
 EnginePair::~EnginePair() {
@@ -134,21 +150,17 @@ EnginePair::~EnginePair() {
 }
 
 // The writer asks for the Path, as the side that dialled.
-void EnginePair::connect() {
+void EnginePair::connect(const std::function<void(EnginePair&)>& while_dialling) {
+  const PeerId peer(EngineSide::kPeer);
   for (EngineSide* side : {writer_.get(), receiver_.get()})
-    side->control(baton::handoff::PeerUp{PeerId(EngineSide::kPeer), kBlockBytes});
-  const PathEpoch epoch(77);
-  writer_->control(baton::handoff::OpenAddressedPath{
-      PeerId(EngineSide::kPeer), epoch, RailIndex(0), RailIndex(0), false, {}});
-  const auto request = std::get<baton::wire::PathRequest>(writer_->outbox.front());
-  writer_->outbox.pop_front();
-  receiver_->control(baton::handoff::OpenAddressedPath{
-      PeerId(EngineSide::kPeer), epoch, RailIndex(0), RailIndex(0), true, request.address});
-  const auto reply = std::get<baton::wire::PathReply>(receiver_->outbox.front());
-  receiver_->outbox.pop_front();
+    side->control(baton::handoff::PeerUp{peer, kBlockBytes});
+  const auto request = ask_for_path(*writer_, peer, PathEpoch(77));
+  if (while_dialling) while_dialling(*this);
+  const auto reply = answer_with_path(*receiver_, peer, request);
   EXPECT_EQ(reply.code, StatusCode::kOk) << reply.error;
-  writer_->control(baton::handoff::ConnectPath{PeerId(EngineSide::kPeer), epoch, reply.address});
-  EXPECT_TRUE(writer_->is_path_ready && receiver_->is_path_ready);
+  writer_->control(baton::handoff::ConnectPath{peer, reply.epoch, reply.address});
+  EXPECT_EQ(receiver_->path_reports, std::vector<Status>{Status::ok()});
+  EXPECT_EQ(writer_->path_reports.back(), Status::ok());
 }
 
 void EnginePair::turns(int times) {

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <set>
 #include <string>
@@ -63,7 +64,7 @@ class EngineSide : public baton::handoff::EngineOutput {
   std::vector<baton::GrantId> ended_grants;
   std::vector<baton::TransferId> ended_transfers;
   baton::Status dropped;
-  bool is_path_ready = false;
+  std::vector<baton::Status> path_reports;
   int64_t lease_basis = 1;
 
  private:
@@ -76,6 +77,12 @@ class EngineSide : public baton::handoff::EngineOutput {
   std::unique_ptr<baton::transport::Rail> rail_;
 };
 
+// `from` asks `to` for a Path and returns what it says; `peer` is who `to` is to it.
+baton::wire::PathRequest ask_for_path(EngineSide& from, baton::PeerId peer, baton::PathEpoch epoch);
+// `to` opens its end for `peer`, and answers.
+baton::wire::PathReply answer_with_path(EngineSide& to, baton::PeerId peer,
+                                        const baton::wire::PathRequest& request);
+
 class EnginePair {
  public:
   static constexpr uint32_t kLayers = 2;
@@ -84,7 +91,9 @@ class EnginePair {
   static constexpr baton::TokenRange kTokens{0, 16};  // four blocks
 
   EnginePair() : EnginePair(default_plan()) {}
-  explicit EnginePair(const baton_loopback_plan& plan);
+  // `while_dialling`: runs between the writer's request for its Path and the answer to it.
+  explicit EnginePair(const baton_loopback_plan& plan,
+                      const std::function<void(EnginePair&)>& while_dialling = nullptr);
   ~EnginePair();
   EnginePair(const EnginePair&) = delete;
   EnginePair& operator=(const EnginePair&) = delete;
@@ -92,6 +101,8 @@ class EnginePair {
 
   EngineSide& writer() { return *writer_; }
   EngineSide& receiver() { return *receiver_; }
+  baton_loopback_fabric* fabric() { return fabric_; }
+  baton::base::ManualClock* clock() { return &clock_; }
   void advance(int64_t ns) { clock_.advance_ns(ns); }
   int64_t now() const { return clock_.now_ns(); }
 
@@ -143,7 +154,7 @@ class EnginePair {
   std::shared_ptr<baton::handoff::TransferState> transfer;  // of start()
 
  private:
-  void connect();
+  void connect(const std::function<void(EnginePair&)>& while_dialling);
   static void fail_delivery(const EngineSide& from);
   baton::Layout layout() const;
 

@@ -1,0 +1,88 @@
+// The Engine and its Paths: opened side by side, refused, and lost.
+#include <gtest/gtest.h>
+
+#include "tests/unit/handoff/engine_pair.h"
+
+namespace baton_test {
+namespace {
+
+using baton::PathEpoch;
+using baton::PeerId;
+using baton::State;
+using baton::Status;
+using baton::StatusCode;
+using baton::handoff::ConnectPath;
+using baton::handoff::PeerDown;
+using baton::handoff::PeerUp;
+
+constexpr PeerId kOnly(EngineSide::kPeer);  // who the writer is to every other side
+constexpr PeerId kOther(2);
+
+// A third Context, and the writer's Path to it: asked for by the third, so that it opens in one
+// turn of the writer.
+class OtherPeer {
+ public:
+  explicit OtherPeer(EnginePair& pair) : side_(pair.fabric(), pair.clock(), 4096) {
+    side_.control(PeerUp{kOnly, EnginePair::kBlockBytes});
+    pair.writer().control(PeerUp{kOther, EnginePair::kBlockBytes});
+    const auto request = ask_for_path(side_, kOnly, PathEpoch(78));
+    const auto reply = answer_with_path(pair.writer(), kOther, request);
+    EXPECT_EQ(reply.code, StatusCode::kOk) << reply.error;
+    side_.control(ConnectPath{kOnly, reply.epoch, reply.address});
+  }
+
+ private:
+  EngineSide side_;
+};
+
+TEST(EnginePath, TwoThatOpenAtATimeKeepTheirReportsApart) {
+  std::unique_ptr<OtherPeer> other;
+  EnginePair pair(EnginePair::default_plan(),
+                  [&](EnginePair& dialling) { other = std::make_unique<OtherPeer>(dialling); });
+  pair.start();
+  pair.seal();
+  pair.settle();
+  EXPECT_EQ(pair.grant->life.state(), State::kDone) << pair.grant->life.status().to_string();
+  EXPECT_EQ(pair.transfer->life.state(), State::kDone) << pair.transfer->life.status().to_string();
+  EXPECT_EQ(pair.compare_all(), "");
+  other.reset();  // the fabric is the pair's
+}
+
+TEST(EnginePath, OneThatWasNeverConnectedIsFencedUnderItsOwnName) {
+  EnginePair pair;
+  EngineSide& side = pair.receiver();
+  side.control(PeerUp{kOther, EnginePair::kBlockBytes});
+  ask_for_path(side, kOther, PathEpoch(78));
+  side.control(PeerUp{PeerId(3), EnginePair::kBlockBytes});
+  ask_for_path(side, PeerId(3), PathEpoch(79));
+  for (const PeerId gone : {kOther, PeerId(3)})
+    side.control(PeerDown{gone, Status(StatusCode::kPeerLost, "gone")});
+  side.turn();
+  side.turn();
+  // Each is forgotten: nothing is left that could be dialled a second time.
+  for (const PeerId again : {kOther, PeerId(3)}) {
+    side.control(PeerUp{again, EnginePair::kBlockBytes});
+    EXPECT_FALSE(ask_for_path(side, again, PathEpoch(80)).address.empty());
+  }
+}
+
+// Names are used again for later Paths.
+TEST(EnginePath, ALaterPathIsNotTakenForAnEarlierOne) {
+  EnginePair pair;
+  EngineSide& side = pair.receiver();
+  for (uint32_t round = 0; round < 50; ++round) {
+    side.control(PeerUp{kOther, EnginePair::kBlockBytes});
+    ask_for_path(side, kOther, PathEpoch(100 + round));
+    side.control(PeerDown{kOther, Status(StatusCode::kPeerLost, "gone")});
+    side.turn();
+    side.turn();
+  }
+  pair.start();
+  pair.seal();
+  pair.settle();
+  EXPECT_EQ(pair.grant->life.state(), State::kDone) << pair.grant->life.status().to_string();
+  EXPECT_EQ(pair.compare_all(), "");
+}
+
+}  // namespace
+}  // namespace baton_test
