@@ -111,6 +111,7 @@ class Engine : public transport::DataWork, public transport::RailEvents {
     bool had_path = false;
     PathEpoch path_epoch;  // of the Path, also when it is gone; 0: there was none
     bool fence_wanted = false;
+    Status fence_why;        // of the fence that began
     std::string broken_why;  // not empty: the path broke
     int64_t broken_seen_ns = 0;
     std::vector<std::shared_ptr<GrantState>> grants;
@@ -149,6 +150,7 @@ class Engine : public transport::DataWork, public transport::RailEvents {
   void look_after_path(Link& link, int64_t now_ns);
   void fence_path(Link& link, const Status& why, int64_t now_ns);
   void path_fenced(Link& link, int64_t now_ns);
+  static void fail_requests(Link& link, const Status& why, int64_t now_ns);
   uint64_t take_cookie(Link& link);
   void return_cookie(Link& link);
   Link* link_of(uint64_t cookie);

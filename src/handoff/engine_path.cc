@@ -183,10 +183,8 @@ void Engine::on_op_done(uint64_t path_cookie, uint64_t op, baton_op_status statu
 
 void Engine::fence_path(Link& link, const Status& why, int64_t now_ns) {
   link.fence_wanted = false;
-  // Whatever still runs over this Path fails with it; the quiet that the fence brings is what ends
-  // it.
-  for (const auto& grant : link.grants) grant->begin_cancel(why, now_ns);
-  for (const auto& transfer : link.transfers) transfer->life.begin_cancel(why);
+  link.fence_why = why;
+  fail_requests(link, why, now_ns);
   if (link.opening != nullptr) {
     // Never connected, so nothing can have moved: it becomes a channel only to be fenced like any
     // other.
@@ -211,7 +209,16 @@ void Engine::fence_path(Link& link, const Status& why, int64_t now_ns) {
   link.channel->fence();
 }
 
-void Engine::path_fenced(Link& link, int64_t) {
+// Whatever still runs over this Path fails with it; the quiet that the fence brings is what ends
+// it.
+void Engine::fail_requests(Link& link, const Status& why, int64_t now_ns) {
+  for (const auto& grant : link.grants) grant->begin_cancel(why, now_ns);
+  for (const auto& transfer : link.transfers) transfer->life.begin_cancel(why);
+}
+
+void Engine::path_fenced(Link& link, int64_t now_ns) {
+  // Also what was opened since the fence began.
+  fail_requests(link, link.fence_why, now_ns);
   for (const auto& grant : link.grants) grant->fenced = true;
   for (const auto& transfer : link.transfers) transfer->path_lost = true;
   link.channel.reset();

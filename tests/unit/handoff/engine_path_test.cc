@@ -14,6 +14,7 @@ using baton::StatusCode;
 using baton::handoff::ConnectPath;
 using baton::handoff::PeerDown;
 using baton::handoff::PeerUp;
+using baton::wire::Fence;
 
 constexpr PeerId kOnly(EngineSide::kPeer);  // who the writer is to every other side
 constexpr PeerId kOther(2);
@@ -82,6 +83,30 @@ TEST(EnginePath, ALaterPathIsNotTakenForAnEarlierOne) {
   pair.settle();
   EXPECT_EQ(pair.grant->life.state(), State::kDone) << pair.grant->life.status().to_string();
   EXPECT_EQ(pair.compare_all(), "");
+}
+
+// The fence ends within the call, and the Path goes a turn later: between the two it is there, and
+// carries nothing.
+TEST(EnginePath, WhatIsOpenedBehindItsFenceFailsWithIt) {
+  EnginePair pair;
+  pair.start();
+  const auto late_transfer = pair.make_transfer(*pair.grant);
+  pair.writer().receive(Fence{PathEpoch(77)});
+  ASSERT_EQ(pair.transfer->life.status().code(), StatusCode::kPathLost);
+  pair.open(late_transfer);
+  EXPECT_EQ(late_transfer->life.status().code(), StatusCode::kPathLost);
+
+  pair.receiver().receive(Fence{PathEpoch(77)});
+  ASSERT_EQ(pair.grant->life.status().code(), StatusCode::kPathLost);
+  const auto late_grant = pair.make_grant();
+  pair.open(late_grant);
+  EXPECT_EQ(late_grant->life.status().code(), StatusCode::kPathLost);
+  EXPECT_EQ(late_grant->all->poll().code(), StatusCode::kPathLost);
+
+  pair.settle();
+  EXPECT_TRUE(late_grant->life.is_terminal());
+  EXPECT_TRUE(late_transfer->life.is_terminal());
+  EXPECT_EQ(pair.writer().dropped.code(), StatusCode::kPathLost) << "all has ended there";
 }
 
 }  // namespace
