@@ -42,6 +42,9 @@ void Engine::open_grant(const std::shared_ptr<GrantState>& grant, int64_t now_ns
   if (link == nullptr || !link->up || (link->had_path && link->channel == nullptr)) {
     Status why(StatusCode::kPeerLost, grant->describe() + ": the peer is gone");
     grant->begin_cancel(why, now_ns);
+    // Another thread's begin_cancel that has just won would find the Grant ended, and leave the
+    // gates to this one.
+    grant->fail_gates(why, now_ns);
     grant->life.finish(std::move(why), now_ns);
     output_->grant_ended(grant);
     return;

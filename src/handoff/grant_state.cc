@@ -9,9 +9,13 @@ void GrantState::give_back() {
 
 bool GrantState::begin_cancel(Status why, int64_t now_ns) {
   if (!life.begin_cancel(why)) return false;
-  for (uint32_t i = 0; i < num_layers; ++i) layers[i].gate->fail(why, now_ns);
-  if (all != nullptr) all->fail(std::move(why), now_ns);
+  fail_gates(why, now_ns);
   return true;
+}
+
+void GrantState::fail_gates(const Status& why, int64_t now_ns) {
+  for (uint32_t i = 0; i < num_layers; ++i) layers[i].gate->fail(why, now_ns);
+  if (all != nullptr) all->fail(why, now_ns);
 }
 
 void GrantState::layer_arrived(uint32_t ordinal, int64_t now_ns) {

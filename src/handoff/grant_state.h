@@ -3,8 +3,8 @@
 //
 // Invariants:
 //  1. Everything under "constant" is set before the state is shared.
-//  2. Gates fail from whoever wins Lifecycle::begin_cancel; gates of layers open from the data
-//  thread.
+//  2. Gates fail from whoever wins Lifecycle::begin_cancel, and from a data thread that ends the
+//     Grant meanwhile; gates of layers open from the data thread.
 //  3. Slots go back only after the terminal state, and pages are quiet then.
 //
 // Thread rule: per group of members, as commented.
@@ -44,6 +44,8 @@ class GrantState {
   // Fails every gate and starts the end. True for the one call that did. Any thread; does not
   // block.
   bool begin_cancel(Status why, int64_t now_ns);
+  // Opens every gate that is still closed with `why`. Any thread; idempotent; does not block.
+  void fail_gates(const Status& why, int64_t now_ns);
   // Data thread: layer `ordinal` has all its units.
   void layer_arrived(uint32_t ordinal, int64_t now_ns);
   // Once, after the terminal state, when no other thread finds this state any more: slots and

@@ -237,6 +237,20 @@ TEST(EngineGrant, OpenedForAPeerThatIsGoneEndsAtOnce) {
   EXPECT_EQ(pair.receiver().counters().num_free(), 64u);
 }
 
+// A thread that cancels has won, and has not come to the gates.
+TEST(EngineGrant, OpenedForAPeerThatIsGoneLeavesNoGateToAnotherThread) {
+  EnginePair pair;
+  const Status why(StatusCode::kPeerLost, "gone");
+  pair.receiver().control(baton::handoff::PeerDown{baton::PeerId(EngineSide::kPeer), why});
+  pair.grant = pair.make_grant();
+  ASSERT_TRUE(pair.grant->life.begin_cancel(Status(StatusCode::kCancelled, "elsewhere")));
+  pair.open(pair.grant);
+  EXPECT_TRUE(pair.grant->life.is_terminal());
+  EXPECT_EQ(pair.grant->all->poll().code(), StatusCode::kPeerLost);
+  for (uint32_t i = 0; i < EnginePair::kLayers; ++i)
+    EXPECT_EQ(pair.grant->layers[i].gate->poll().code(), StatusCode::kPeerLost) << "layer " << i;
+}
+
 // The receiver decided before it heard of the writer's cancel.
 TEST(EngineGrant, ALateCancelIsAnsweredWithTheVerdictUntilThatIsAcknowledged) {
   EnginePair pair;
