@@ -107,6 +107,9 @@ baton_resolved Engine::on_resolve(uint64_t path_cookie, uint64_t grant_id, uint6
     return {nullptr, ended ? 1u : 0u};
   }
   last_resolved_ = grant;
+  // Its last unit came within this progress(), and its pages may be in use again. (While CANCELLING
+  // it still takes bytes: the writer counts them as signalled, and its quiet waits for them.)
+  if (grant->life.is_terminal()) return {nullptr, 1};
   const bool allowed = access == BATON_ACCESS_WRITE ? grant->allow_write : grant->allow_read;
   if (!allowed) return {nullptr, 0};
   return {grant->permissions.find(static_cast<uint32_t>(region_key), address, length_bytes), 0};

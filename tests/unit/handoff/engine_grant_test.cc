@@ -46,6 +46,31 @@ TEST(EngineGrant, IsDoneWithItsLastUnitWithoutAWordOfTheWriter) {
   EXPECT_EQ(pair.receiver().counters().num_free(), 64u);
 }
 
+// Its pages are reused from the moment at which its gates open, which is within a progress() that
+// may find more of the peer's bytes.
+TEST(EngineGrant, TakesNothingBehindItsLastUnit) {
+  EnginePair pair;
+  pair.start();
+  pair.seal();
+  pair.writer().turn();
+  pair.receiver().progress();
+  ASSERT_EQ(pair.grant->life.state(), State::kDone);
+  auto stray = pair.make_write(*pair.grant);  // the writer's memory as it lies
+  pair.open(stray);
+  pair.receiver().progress();  // the same turn still, as a transport sees it
+  EXPECT_EQ(pair.compare_all(), "") << "the hand-off puts the blocks in the other order";
+  pair.settle();
+  EXPECT_EQ(pair.compare_all(), "");
+  EXPECT_EQ(stray->life.state(), State::kDone) << "dropped, as the late bytes of any ended Grant";
+  EXPECT_GT(stray->posts, 0u);
+  auto next = pair.make_range_grant();
+  pair.open(next);
+  EXPECT_TRUE(next->life.is_active()) << "the Path lives";
+  pair.grant = next;
+  pair.cancel_grant();
+  pair.settle();
+}
+
 TEST(EngineGrant, GatesOpenLayerByLayer) {
   EnginePair pair(slow_plan());
   pair.start();

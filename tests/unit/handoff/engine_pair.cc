@@ -64,9 +64,11 @@ EngineSide::~EngineSide() {
 
 void EngineSide::turn() {
   engine_->turn(clock_->now_ns());
-  rail_->plugin().progress(rail_->handle(), 1u << 20);
+  progress();
   engine_->after_rails(clock_->now_ns());
 }
+
+void EngineSide::progress() { rail_->plugin().progress(rail_->handle(), 1u << 20); }
 
 void EngineSide::control(baton::handoff::Command&& command) {
   ASSERT_TRUE(engine_->from_control(std::move(command)));

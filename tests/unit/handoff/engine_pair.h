@@ -39,6 +39,8 @@ class EngineSide : public baton::handoff::EngineOutput {
 
   // One turn of the data path.
   void turn();
+  // The middle of a turn: what arrived is placed and counted.
+  void progress();
   // Executes a command that comes from the control thread.
   void control(baton::handoff::Command&& command);
   void receive(baton::wire::Message message);
