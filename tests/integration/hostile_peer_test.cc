@@ -2,13 +2,18 @@
 // dropped, is told why, and nothing of it aborts or grows without bound. The peer is a control
 // plane whose messages this test writes.
 #include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/socket.h>
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "plugins/tcp/frame.h"
+#include "src/counter/immediate.h"
 #include "tests/integration/rig.h"
 #include "tests/unit/control/endpoint.h"
 
@@ -27,6 +32,30 @@ namespace wire = baton::wire;
 
 constexpr uint64_t kSectionBytes = 4096;
 constexpr PathEpoch kEpoch{7};
+constexpr uint64_t kBlockBytes = 4 * 16 * 2;
+
+// One layer of eight blocks of four tokens, each block one unit.
+baton::LayerGroup small_group(SectionId section, uint64_t offset_bytes) {
+  baton::LayerGroup group;
+  group.block_tokens = 4;
+  group.heads_total = group.heads = 1;
+  group.head_elements = 16;
+  group.tensors_per_layer = 1;
+  group.num_blocks = 8;
+  group.layers = {0};
+  group.places = {{section, offset_bytes, kBlockBytes}};
+  return group;
+}
+
+// A write of `value` to one range.
+void append_write(std::vector<uint8_t>& bytes, const baton_tcp::FrameHeader& header,
+                  const baton_tcp::Run& run, uint8_t value) {
+  const size_t begin = bytes.size();
+  bytes.resize(begin + baton_tcp::kHeaderBytes + baton_tcp::kRunBytes);
+  baton_tcp::encode_header(header, &bytes[begin]);
+  baton_tcp::encode_run(run, &bytes[begin + baton_tcp::kHeaderBytes]);
+  bytes.resize(bytes.size() + run.length_bytes, value);
+}
 
 class HostilePeer : public testing::Test {
  protected:
@@ -100,6 +129,29 @@ class HostilePeer : public testing::Test {
     honest_peer_ = next_event(*honest_, baton::EventKind::kPeerUp).peer;
   }
 
+  void describe_cache(const baton::LayerGroup& group) {
+    wire::CacheDescription theirs;
+    theirs.id = CacheId(3);
+    theirs.name = "theirs";
+    theirs.layout.groups = {group};
+    hostile_.describe.caches.push_back(theirs);
+  }
+
+  // What the honest side says on the stream, `count` bytes of it.
+  std::vector<uint8_t> read_stream(size_t count) {
+    std::vector<uint8_t> bytes;
+    while (bytes.size() < count) {
+      pollfd ready{stream_.get(), POLLIN, 0};
+      if (::poll(&ready, 1, 20000) != 1) break;
+      uint8_t next[64];
+      const ssize_t got =
+          ::recv(stream_.get(), next, std::min(sizeof(next), count - bytes.size()), 0);
+      if (got <= 0) break;
+      bytes.insert(bytes.end(), next, next + got);
+    }
+    return bytes;
+  }
+
   void expect_dropped(StatusCode code, const std::string& word) {
     const std::optional<Status> down = hostile_.wait_down(peer_);
     ASSERT_TRUE(down.has_value()) << "it was not dropped";
@@ -153,23 +205,11 @@ TEST_F(HostilePeer, OffersBytesPastTheEndOfItsSection) {
 }
 
 TEST_F(HostilePeer, OffersACacheThatPassesTheEndOfItsSection) {
-  baton::LayerGroup group;
-  group.block_tokens = 4;
-  group.heads_total = group.heads = 1;
-  group.head_elements = 16;
-  group.tensors_per_layer = 1;
-  group.num_blocks = 8;
-  group.layers = {0};
-  const uint64_t block_bytes = 4 * 16 * 2;
-  group.places = {{SectionId(1), kSectionBytes - block_bytes, block_bytes}};
-  wire::CacheDescription theirs;
-  theirs.id = CacheId(3);
-  theirs.name = "theirs";
-  theirs.layout.groups = {group};
-  hostile_.describe.caches.push_back(theirs);
+  baton::LayerGroup group = small_group(SectionId(1), kSectionBytes - kBlockBytes);
+  describe_cache(group);
   connect();
 
-  std::vector<uint8_t> memory(block_bytes * 8);
+  std::vector<uint8_t> memory(kBlockBytes * 8);
   baton::SectionOptions options;
   options.name = "mine";
   options.address = memory.data();
@@ -177,7 +217,7 @@ TEST_F(HostilePeer, OffersACacheThatPassesTheEndOfItsSection) {
   const auto section = require(honest_->register_section(options), "register_section");
   baton::CacheOptions cache;
   cache.name = "mine";
-  group.places = {{section.id(), 0, block_bytes}};
+  group.places = {{section.id(), 0, kBlockBytes}};
   cache.layout.groups = {group};
   const auto mine = require(honest_->publish_cache(cache), "publish_cache");
 
@@ -200,6 +240,66 @@ TEST_F(HostilePeer, OffersACacheThatPassesTheEndOfItsSection) {
   EXPECT_EQ(refused.code(), StatusCode::kOutOfRange) << refused.status().to_string();
   EXPECT_NE(refused.status().message().find("section 1"), std::string::npos)
       << refused.status().to_string();
+}
+
+// The pages are the application's from the moment at which the Gate opens; here more of the
+// writer's bytes are in the receiver's buffer by then.
+TEST_F(HostilePeer, WritesBehindTheLastUnitOfAHandoff) {
+  describe_cache(small_group(SectionId(1), 0));
+  connect();
+  std::vector<uint8_t> memory(kBlockBytes * 8, 0xee);
+  baton::SectionOptions options;
+  options.name = "mine";
+  options.address = memory.data();
+  options.length_bytes = memory.size();
+  const auto section = require(honest_->register_section(options), "register_section");
+  baton::CacheOptions cache;
+  cache.name = "mine";
+  cache.layout.groups = {small_group(section.id(), 0)};
+  const auto mine = require(honest_->publish_cache(cache), "publish_cache");
+  const auto described = heard<wire::SectionsChanged>();
+  ASSERT_TRUE(described.has_value());
+  const auto key = described->added.at(0).keys.at(0);
+
+  baton::GrantRequest request;
+  request.peer = honest_peer_;
+  request.cache = mine.id();
+  request.source_cache = "theirs";
+  request.tag = "kv";
+  request.tokens = {0, 4};
+  request.block_lists = {{5}};
+  auto grant = require(honest_->grant(request), "grant");
+  const auto offer = heard<wire::GrantOffer>();
+  ASSERT_TRUE(offer.has_value());
+  ASSERT_EQ(offer->units_per_slot, std::vector<uint32_t>{1});
+
+  baton_tcp::FrameHeader write;
+  write.type = baton_tcp::FrameType::kWrite;
+  write.run_count = 1;
+  write.payload_bytes = kBlockBytes;
+  write.grant = offer->grant.value;
+  const baton_tcp::Run block{key.key, key.base + 5 * kBlockBytes, kBlockBytes};
+  baton_tcp::FrameHeader counted = write;
+  counted.flags = baton_tcp::kFlagImmediate;
+  counted.immediate = baton::counter::pack(
+      {baton::counter::SlotIndex(offer->slots.at(0).slot), offer->slots.at(0).generation, 1});
+  std::vector<uint8_t> bytes;
+  append_write(bytes, counted, block, 0x11);
+  append_write(bytes, write, block, 0x22);
+  const size_t end = bytes.size();
+  bytes.resize(end + baton_tcp::kHeaderBytes);
+  baton_tcp::FrameHeader flush;
+  flush.type = baton_tcp::FrameType::kFlush;
+  baton_tcp::encode_header(flush, &bytes[end]);
+  ASSERT_EQ(::send(stream_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL),
+            static_cast<ssize_t>(bytes.size()));
+
+  // Its answer says that the Path lives, and that nothing more of this comes.
+  EXPECT_EQ(read_stream(baton_tcp::kHeaderBytes).size(), baton_tcp::kHeaderBytes);
+  EXPECT_TRUE(grant.wait(20000).is_ok()) << grant.status().to_string();
+  std::vector<uint8_t> expected(memory.size(), 0xee);
+  std::fill_n(expected.begin() + 5 * kBlockBytes, kBlockBytes, uint8_t{0x11});
+  EXPECT_EQ(compare_bytes(expected, memory), "");
 }
 
 TEST_F(HostilePeer, OffersMoreGrantsThanAreKept) {
