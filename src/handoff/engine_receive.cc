@@ -65,16 +65,20 @@ void Engine::on_units_arrived(uint64_t path_cookie, uint32_t immediate) {
   if (channel == nullptr || channel->state() != transfer::PathState::kOpen) return;
   const counter::Applied applied =
       counters_->apply(immediate, channel->identity().peer, channel->identity().ordinal);
-  if (!applied.was_counted()) {
+  // A slot is armed before its Grant is opened here, and advertised after that: an immediate that
+  // finds it without an owner is a guess of the peer's.
+  const SlotOwner owner =
+      applied.was_counted() ? slot_owners_[applied.slot.value] : SlotOwner{nullptr, 0};
+  if (owner.grant == nullptr) {
     Link& link = *link_of(path_cookie);
-    link.broken_why = std::string("protocol error: an immediate for slot ") +
-                      std::to_string(applied.slot.value) + " (" +
-                      counter::apply_outcome_name(applied.outcome) + ")";
+    link.broken_why =
+        std::string("protocol error: an immediate for slot ") + std::to_string(applied.slot.value) +
+        " (" +
+        (applied.was_counted() ? "not offered yet" : counter::apply_outcome_name(applied.outcome)) +
+        ")";
     channel->set_state(transfer::PathState::kBroken);
     return;
   }
-  const SlotOwner owner = slot_owners_[applied.slot.value];
-  BATON_ASSERT(owner.grant != nullptr, "an armed slot has an owner");
   GrantState& grant = *owner.grant;
   GrantState::Layer& layer = grant.layers[owner.ordinal];
   grant.units_counted.fetch_add(applied.weight, std::memory_order_relaxed);

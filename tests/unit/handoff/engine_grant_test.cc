@@ -219,6 +219,29 @@ TEST(EngineGrant, MoreUnitsThanPlannedAreAProtocolError) {
   EXPECT_FALSE(pair.grant->layers[1].gate->poll().is_ok());
 }
 
+// The caller's thread arms the slots; the Grant that they belong to waits in the queue.
+TEST(EngineGrant, AnImmediateForASlotThatIsNotOfferedYetIsAProtocolError) {
+  EnginePair pair;
+  pair.grant = pair.make_grant();
+  pair.open(pair.grant);
+  pair.deliver<GrantOffer>(pair.receiver());
+  const auto armed = pair.make_grant();
+  pair.transfer = pair.make_transfer(*pair.grant);
+  pair.transfer->slots[0] = {armed->layers[0].slot, armed->layers[0].generation, 0};
+  pair.open(pair.transfer);
+  pair.seal();
+  pair.turns();
+  pair.open(armed);
+  pair.advance(50 * kMs);
+  pair.turns();
+  EXPECT_EQ(pair.grant->life.status().code(), StatusCode::kPathLost);
+  EXPECT_NE(pair.grant->life.status().message().find("not offered yet"), std::string::npos)
+      << pair.grant->life.status().to_string();
+  EXPECT_EQ(armed->life.status().code(), StatusCode::kPathLost);
+  EXPECT_EQ(armed->units_counted, 0u);
+  EXPECT_EQ(pair.receiver().counters().num_free(), 64u);
+}
+
 TEST(EngineGrant, AWriteOutsideTheGrantEndsThePath) {
   EnginePair pair;
   pair.grant = pair.make_grant();
