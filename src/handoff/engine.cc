@@ -80,26 +80,37 @@ void Engine::queue_cancel(const std::shared_ptr<TransferState>& transfer) {
 // ---- data thread
 // ----------------------------------------------------------------------------------------------------
 
+// Asked after prepare_sleep: it looks again at all that a wake-up announces, since a wake() that
+// came while the loop was awake, behind pump()'s look, was none.
 bool Engine::has_work() const {
   if (submissions_.size_hint() + control_.size_hint() + cancels_.size_hint() > 0) return true;
   for (const auto& [peer, link] : links_) {
+    const transfer::PathChannel* channel = link->channel.get();
+    if (channel == nullptr || channel->state() != transfer::PathState::kOpen) continue;
     if (link->more_ready) return true;
     for (const auto& transfer : link->transfers) {
-      if (transfer->kind == TransferKind::kPush && transfer->chunk_head != transfer->chunk_tail &&
-          transfer->started) {
-        const Chunk& chunk = transfer->chunks[transfer->chunk_head % TransferState::kMaxChunks];
-        // A layer that ticked since the last look, and that no waker told of because the loop was
-        // awake then.
-        if (chunk.word == nullptr || chunk.word->value() > chunk.base + transfer->ticked_layer)
-          return true;
-      }
+      if (may_stage(*transfer)) return true;
     }
   }
   return false;
 }
 
+// What held a push back in the last pump() does so no more.
+bool Engine::may_stage(const TransferState& transfer) const {
+  if (transfer.kind != TransferKind::kPush || !transfer.life.is_active()) return false;
+  // In the middle of a layer it is not the caller whom it waits for.
+  if (transfer.chunk_head == transfer.chunk_tail || transfer.cursor_open) return false;
+  if (!transfer.started) return output_->lease_basis_ns(transfer.peer) != 0;
+  const Chunk& chunk = transfer.chunks[transfer.chunk_head % TransferState::kMaxChunks];
+  if (chunk.word == nullptr || chunk.word->value() > chunk.base + transfer.ticked_layer) {
+    return true;
+  }
+  return chunk.word->is_polled() && !has_word_timer_;
+}
+
 uint32_t Engine::turn(int64_t now_ns) {
   next_timer_ns_ = INT64_MAX;
+  has_word_timer_ = false;
   uint32_t done = drain(now_ns);
   for (auto& [peer, link] : links_) done += pump(*link, now_ns);
   return done;

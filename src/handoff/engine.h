@@ -140,6 +140,7 @@ class Engine : public transport::DataWork, public transport::RailEvents {
   void want_timer(int64_t at_ns);
   void message_arrived(Link& link, wire::Message& message, int64_t now_ns);
   void unlink_down_peers();
+  bool may_stage(const TransferState& transfer) const;
 
   // engine_path.cc
   void open_stream_path(OpenStreamPath& command);
@@ -202,7 +203,8 @@ class Engine : public transport::DataWork, public transport::RailEvents {
   GrantState* last_resolved_ = nullptr;
   std::unique_ptr<SlotOwner[], void (*)(void*)> slot_owners_;  // by slot index, committed lazily
   int64_t next_timer_ns_ = INT64_MAX;
-  uint32_t ready_layers_ = 0;  // reports since the last turn: they make a turn useful
+  bool has_word_timer_ = false;  // next_timer_ns_ is soon enough for words that wake nobody
+  uint32_t ready_layers_ = 0;    // reports since the last turn: they make a turn useful
 };
 
 }  // namespace baton::handoff

@@ -92,7 +92,10 @@ bool Engine::next_ready_layer(TransferState& transfer, int64_t now_ns) {
       transfer.layers[transfer.ticked_layer].ticked_ns.store(now_ns, std::memory_order_relaxed);
     }
     if (transfer.next_layer >= ready) {
-      if (chunk.word->is_polled()) want_timer(now_ns + kWordPollNs);
+      if (chunk.word->is_polled()) {
+        want_timer(now_ns + kWordPollNs);
+        has_word_timer_ = true;
+      }
       return false;
     }
     transfer.cursor = transfer.plan->cursor(transfer.next_layer, chunk.tokens);

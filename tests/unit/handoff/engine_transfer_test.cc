@@ -46,6 +46,25 @@ TEST(EngineTransfer, SendsALayerWhenItsWordHasPassedIt) {
   EXPECT_EQ(pair.compare_all(), "");
 }
 
+TEST(EngineTransfer, LooksAfterAWordFromTheMomentWhenItsAddressIsKnown) {
+  EnginePair pair;
+  pair.start();
+  auto word = std::make_shared<ProgressWordState>(pair.writer().waker());
+  add_chunk(pair, EnginePair::kTokens, word, 0);
+  pair.turns();
+  EXPECT_FALSE(pair.writer().engine().has_work());
+  EXPECT_GT(pair.writer().engine().next_timer_ns(), pair.now() + 1000 * kMs);
+  // Behind the turn's look at the word, and before the loop sleeps.
+  uint64_t* address = word->address();
+  EXPECT_TRUE(pair.writer().engine().has_work()) << "the next turn sets a timer";
+  pair.turns();
+  EXPECT_FALSE(pair.writer().engine().has_work());
+  EXPECT_LE(pair.writer().engine().next_timer_ns(), pair.now() + kMs);
+  *address = EnginePair::kLayers;  // nobody is woken, and nobody else reads it now
+  pair.settle();
+  EXPECT_EQ(pair.transfer->life.state(), State::kDone);
+}
+
 TEST(EngineTransfer, SendsAChunkAfterTheOneBefore) {
   EnginePair pair;
   pair.start();
@@ -82,7 +101,10 @@ TEST(EngineTransfer, StartsWhenItHoldsALease) {
   pair.seal();
   pair.turns();
   EXPECT_TRUE(pair.is_untouched()) << "no heartbeat was echoed yet";
+  EXPECT_FALSE(pair.writer().engine().has_work());
+  // The wake-up of this finds the loop awake, behind its look at the lease.
   pair.writer().lease_basis = 1;
+  EXPECT_TRUE(pair.writer().engine().has_work());
   pair.settle();
   EXPECT_EQ(pair.transfer->life.state(), State::kDone);
 }
