@@ -119,7 +119,8 @@ class Engine : public transport::DataWork, public transport::RailEvents {
     size_t next_transfer = 0;                 // whose turn it is
     std::map<GrantId, wire::GrantEnd> ended;  // tombstones, until the writer acknowledged
     std::vector<GrantId> quiesce_owed;        // range Grants that the receiver cancelled
-    bool more_ready = false;
+    bool more_ready = false;                  // pump() stopped for others' sake: it goes on at once
+    bool path_full = false;                   // pump() stopped until the Path's progress makes room
   };
   struct SlotOwner {
     GrantState* grant;

@@ -56,6 +56,7 @@ void Engine::open_transfer(const std::shared_ptr<TransferState>& transfer, int64
 
 uint32_t Engine::pump(Link& link, int64_t now_ns) {
   link.more_ready = false;
+  link.path_full = false;
   transfer::PathChannel* channel = link.channel.get();
   if (channel == nullptr || channel->state() != transfer::PathState::kOpen) return 0;
   uint32_t done = channel->push();
@@ -67,8 +68,9 @@ uint32_t Engine::pump(Link& link, int64_t now_ns) {
                                                  : pump_raw(link, transfer);
   }
   if (count > 0) link.next_transfer = (link.next_transfer + 1) % count;
-  // Nothing more is ready: what is staged goes out now, counted.
-  if (!link.more_ready) channel->close_batch();
+  // Nothing more is ready: what is staged goes out now, counted. While the Path is full there is
+  // more, and its progress, which is what makes room, is followed by a turn.
+  if (!link.more_ready && !link.path_full) channel->close_batch();
   return done + channel->push();
 }
 
@@ -144,8 +146,9 @@ uint32_t Engine::pump_push(Link& link, TransferState& transfer, int64_t now_ns) 
       transfer.unit_pending = true;
     }
     if (!stage_next_unit(link, transfer)) {
-      if (link.channel->push() == 0) break;  // the path is full: its progress makes room
-      continue;
+      if (link.channel->push() > 0) continue;
+      link.path_full = true;
+      return pieces;
     }
     transfer.unit_pending = false;
     ++pieces;
@@ -173,8 +176,9 @@ uint32_t Engine::pump_raw(Link& link, TransferState& transfer) {
     piece.target_key = key.key;
     piece.target_address = key.base + run.remote_offset_bytes + transfer.run_offset;
     if (!link.channel->stage_raw(kind, piece, {&transfer, transfer.grant.value})) {
-      if (link.channel->push() == 0) break;
-      continue;
+      if (link.channel->push() > 0) continue;
+      link.path_full = true;
+      return pieces;
     }
     ++pieces;
     transfer.run_offset += length;

@@ -62,13 +62,13 @@ EngineSide::~EngineSide() {
   rail_.reset();
 }
 
-void EngineSide::turn() {
-  engine_->turn(clock_->now_ns());
-  progress();
-  engine_->after_rails(clock_->now_ns());
+uint32_t EngineSide::turn() {
+  uint32_t done = engine_->turn(clock_->now_ns());
+  done += progress();
+  return done + engine_->after_rails(clock_->now_ns());
 }
 
-void EngineSide::progress() { rail_->plugin().progress(rail_->handle(), 1u << 20); }
+uint32_t EngineSide::progress() { return rail_->plugin().progress(rail_->handle(), 1u << 20); }
 
 void EngineSide::control(baton::handoff::Command&& command) {
   ASSERT_TRUE(engine_->from_control(std::move(command)));
@@ -170,6 +170,21 @@ void EnginePair::turns(int times) {
     writer_->turn();
     receiver_->turn();
   }
+}
+
+int EnginePair::turn_while_awake() {
+  constexpr int kMost = 100'000;
+  int turns = 0;
+  for (bool awake = true; awake && turns < kMost;) {
+    awake = false;
+    for (EngineSide* side : {writer_.get(), receiver_.get()}) {
+      const bool did_something = side->turn() != 0;
+      awake = did_something || side->has_work() || awake;
+      ++turns;
+    }
+  }
+  EXPECT_LT(turns, kMost) << "it never sleeps";
+  return turns;
 }
 
 void EnginePair::settle() {

@@ -37,10 +37,12 @@ class EngineSide : public baton::handoff::EngineOutput {
   baton::counter::CounterTable& counters() { return *counters_; }
   const std::shared_ptr<baton::counter::Waker>& waker() const { return waker_; }
 
-  // One turn of the data path.
-  void turn();
+  // One turn of the data path; how much it did.
+  uint32_t turn();
   // The middle of a turn: what arrived is placed and counted.
-  void progress();
+  uint32_t progress();
+  // Asked before a sleep, as the data loop does.
+  bool has_work() { return engine_->has_work() || rail_->plugin().arm(rail_->handle()) != 0; }
   // Executes a command that comes from the control thread.
   void control(baton::handoff::Command&& command);
   void receive(baton::wire::Message message);
@@ -124,6 +126,9 @@ class EnginePair {
     to.turn();
     return message;
   }
+  // Turns each side as its data loop would, while a turn did something or there is work, and
+  // delivers nothing. Returns how many turns that were; fails when they do not end.
+  int turn_while_awake();
   // Delivers and turns until nothing is left.
   void settle();
   // Names of the messages that wait.

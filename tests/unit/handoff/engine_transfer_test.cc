@@ -357,5 +357,77 @@ TEST(EngineTransfer, AReadIsRefusedOutsideItsGrant) {
   pair.settle();
 }
 
+// ---- a Path that is full
+
+// A write that fills the staging of its Path and more: of each block the same bytes as the hand-off
+// carries, in pieces that do not adjoin.
+std::shared_ptr<baton::handoff::TransferState> make_long_write(
+    EnginePair& pair, const baton::handoff::GrantState& ranges) {
+  auto write = pair.make_write(ranges);
+  write->runs.clear();
+  for (uint64_t at = 0; at < pair.writer().memory().size(); at += 128) {
+    const uint64_t block = at / EnginePair::kBlockBytes;
+    const uint64_t to = (block / 4 * 4 + 3 - block % 4) * EnginePair::kBlockBytes;
+    write->runs.push_back({at, to + at % EnginePair::kBlockBytes, 64});
+  }
+  return write;
+}
+
+class FullPath : public testing::Test {
+ protected:
+  FullPath() : pair_(plan()), ranges_(pair_.make_range_grant()) {
+    pair_.open(ranges_);
+    pair_.deliver<GrantOffer>(pair_.receiver());
+    write_ = make_long_write(pair_, *ranges_);
+    EXPECT_GT(write_->runs.size(), 200u);
+    pair_.open(write_);
+    pair_.start();
+    pair_.seal();
+    for (int i = 0; i < 3; ++i) pair_.writer().turn();
+  }
+
+  static baton_loopback_plan plan() {
+    baton_loopback_plan plan = EnginePair::default_plan();
+    plan.max_posts = 4;
+    return plan;
+  }
+
+  void end() {
+    pair_.settle();
+    ranges_->begin_cancel(Status(StatusCode::kCancelled, "over"), pair_.now());
+    pair_.receiver().engine().queue_cancel(ranges_);
+    pair_.settle();
+    EXPECT_TRUE(ranges_->life.is_terminal());
+  }
+
+  EnginePair pair_;
+  std::shared_ptr<baton::handoff::GrantState> ranges_;
+  std::shared_ptr<baton::handoff::TransferState> write_;
+};
+
+TEST_F(FullPath, LetsTheLoopSleepAndIsWokenByItsProgress) {
+  EXPECT_EQ(write_->ops_out + pair_.transfer->ops_out, 4u);
+  EXPECT_FALSE(write_->all_staged);
+  EXPECT_FALSE(pair_.writer().has_work()) << "nothing moves before the peer does";
+  EXPECT_EQ(pair_.writer().turn(), 0u);
+  pair_.turn_while_awake();
+  EXPECT_EQ(write_->life.state(), State::kDone) << write_->life.status().to_string();
+  EXPECT_EQ(pair_.grant->life.state(), State::kDone);
+  EXPECT_EQ(pair_.compare_all(), "");
+  end();
+  EXPECT_EQ(pair_.transfer->life.state(), State::kDone);
+}
+
+TEST_F(FullPath, LetsTheLoopSleepWhileARequestOverItIsCancelled) {
+  pair_.cancel_transfer();
+  for (int i = 0; i < 3; ++i) pair_.writer().turn();
+  EXPECT_EQ(pair_.transfer->life.state(), State::kCancelling);
+  EXPECT_FALSE(pair_.writer().has_work());
+  pair_.turn_while_awake();
+  EXPECT_EQ(write_->life.state(), State::kDone) << write_->life.status().to_string();
+  end();
+  EXPECT_EQ(pair_.transfer->life.state(), State::kCancelled);
+}
+
 }  // namespace
 }  // namespace baton_test
