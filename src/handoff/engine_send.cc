@@ -288,7 +288,8 @@ bool Engine::settle_raw(Link& link, TransferState& transfer, int64_t now_ns) {
   if (quiet && cancelling &&
       (transfer.path_lost || !path_open || !wants_flush || transfer.flushed)) {
     Status why = transfer.life.status();
-    if (transfer.path_lost && wants_flush) {
+    // Whether the Path's end has reached this Transfer's ops already, or found none of them out.
+    if (wants_flush && !transfer.flushed) {
       why = Status(StatusCode::kInDoubt,
                    transfer.describe() +
                        " ended before its writes were known to be placed: " + why.to_string());

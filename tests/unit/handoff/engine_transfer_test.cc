@@ -342,6 +342,29 @@ TEST(EngineTransfer, AWriteWhosePathIsLostIsInDoubt) {
   EXPECT_EQ(pair.grant->life.status().code(), StatusCode::kPathLost);
 }
 
+// Every op that went out was reported done, and the Path broke before the flush could be posted.
+TEST(EngineTransfer, AWriteThatIsCancelledUnflushedOnABrokenPathIsInDoubt) {
+  baton_loopback_plan plan = EnginePair::default_plan();
+  plan.max_posts = 4;
+  EnginePair pair(plan);
+  pair.grant = pair.make_range_grant();
+  pair.open(pair.grant);
+  pair.deliver<GrantOffer>(pair.receiver());
+  pair.transfer = pair.make_write(*pair.grant);
+  pair.open(pair.transfer);
+  pair.receiver().turn();
+  pair.writer().progress();
+  ASSERT_EQ(pair.transfer->ops_out, 0u);
+  ASSERT_EQ(pair.transfer->posts, 4u);
+  pair.receiver().control(baton::handoff::PeerDown{baton::PeerId(EngineSide::kPeer),
+                                                   Status(StatusCode::kPeerLost, "gone")});
+  pair.cancel_transfer(StatusCode::kPeerLost);
+  pair.turns();
+  EXPECT_EQ(pair.transfer->life.status().code(), StatusCode::kInDoubt)
+      << pair.transfer->life.status().to_string();
+  EXPECT_NE(pair.transfer->life.status().message().find("PEER_LOST"), std::string::npos);
+}
+
 TEST(EngineTransfer, AReadIsRefusedOutsideItsGrant) {
   EnginePair pair;
   pair.grant = pair.make_range_grant();  // allows writes only
