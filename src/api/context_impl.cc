@@ -105,7 +105,8 @@ Status ContextImpl::open_rails() {
     auto plugin = plugins_.find(rail_options.plugin);
     if (!plugin.is_ok()) return plugin.status();
     const RailIndex index(static_cast<uint16_t>(rails_.size()));
-    auto rail = transport::Rail::open(index, *plugin, rail_options, engine_.get(), clock_, logger_);
+    auto rail = transport::Rail::open(index, *plugin, rail_options, options_.unit_bytes,
+                                      engine_.get(), clock_, logger_);
     if (!rail.is_ok()) return rail.status();
     rails_.push_back(std::move(rail).value());
   }

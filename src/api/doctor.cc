@@ -94,8 +94,8 @@ PluginReport inspect(const baton_plugin* plugin, const ContextOptions& options) 
   NoEvents events;
   base::MonotonicClock clock;
   base::Logger logger(options.log_level, options.log_callback);
-  const auto rail =
-      transport::Rail::open(RailIndex(0), plugin, rail_options, &events, clock, logger);
+  const auto rail = transport::Rail::open(RailIndex(0), plugin, rail_options, options.unit_bytes,
+                                          &events, clock, logger);
   if (!rail.is_ok()) {
     report.usable = false;
     report.reason = rail.status().message();

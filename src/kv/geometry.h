@@ -12,14 +12,11 @@
 #include <cstdint>
 
 #include "baton/layout.h"
+#include "src/base/limits.h"
 
 namespace baton::kv {
 
-// Source pieces of one unit at most. The least that common systems gather in one write bounds it:
-// transports take a list of source ranges per post, RDMA NICs are created with 16 to 32 of these
-// without shrinking their queues. Higher would save units only where a unit's rows are scattered
-// (HND to NHD), and there the bytes per row, not the count, set the cost.
-inline constexpr uint32_t kMaxUnitSources = 16;
+using base::kMaxUnitSources;
 
 // What both layouts of one group say, and the heads they share.
 struct Geometry {

@@ -60,7 +60,7 @@ bool PathChannel::merge(const Piece& piece, const PieceOwner& owner, uint32_t un
       last.post.target_key != piece.target_key)
     return false;
   if (last.post.target_address + last.post.length_bytes != piece.target_address) return false;
-  if (piece.length_bytes > max_post_bytes_ - last.post.length_bytes) return false;
+  if (uint64_t{last.post.length_bytes} + piece.length_bytes > max_post_bytes_) return false;
   baton_source& tail = last.sources[last.post.num_sources - 1];
   const baton_source& first = piece.sources[0];
   const bool adjoins = static_cast<uint8_t*>(tail.address) + tail.length_bytes == first.address &&

@@ -26,6 +26,7 @@
 #include "baton/ids.h"
 #include "baton/plugin/plugin.h"
 #include "baton/status.h"
+#include "src/base/limits.h"
 #include "src/counter/immediate.h"
 #include "src/transport/rail.h"
 
@@ -122,7 +123,7 @@ class PathChannel {
 
  private:
   static constexpr uint32_t kStaged = 128;  // posts; a power of two
-  static constexpr uint32_t kMaxSources = 16;
+  static constexpr uint32_t kMaxSources = base::kMaxUnitSources;
   static constexpr uint32_t kMaxOps = 1024;
   // What a path may hold unfinished: enough to keep a link busy between two turns, little enough to
   // be drained well before the 500 ms that a cancel waits for quiet.

@@ -3,6 +3,8 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "src/base/limits.h"
+
 namespace baton::transport {
 
 Status status_of(baton_rc rc, const std::string& what, const char* detail) {
@@ -32,6 +34,28 @@ Status status_of(baton_rc rc, const std::string& what, const char* detail) {
   const bool has_detail = detail != nullptr && detail[0] != '\0';
   return Status(code, has_detail ? what + ": " + detail : what);
 }
+
+namespace {
+
+// What keeps a rail from carrying hand-offs; empty: nothing. Checked once, here: the data path
+// posts without asking.
+std::string missing_capability(const baton_capabilities& has, uint32_t unit_bytes) {
+  if (has.immediate_bits != 32) {
+    return "its writes carry immediates of " + std::to_string(has.immediate_bits) +
+           " bits, 32 are needed";
+  }
+  if (has.max_sources < base::kMaxUnitSources) {
+    return "its writes gather " + std::to_string(has.max_sources) + " source ranges, " +
+           std::to_string(base::kMaxUnitSources) + " are needed";
+  }
+  if (has.max_message_bytes < unit_bytes) {
+    return "its longest message has " + std::to_string(has.max_message_bytes) + " bytes, " +
+           std::to_string(unit_bytes) + " are needed (ContextOptions::unit_bytes)";
+  }
+  return "";
+}
+
+}  // namespace
 
 Rail::Rail(RailIndex index, const baton_plugin* plugin, RailEvents* events, base::Clock& clock,
            base::Logger& logger)
@@ -79,8 +103,9 @@ void Rail::fill_host_table() {
 }
 
 Result<std::unique_ptr<Rail>> Rail::open(RailIndex index, const baton_plugin* plugin,
-                                         const RailOptions& options, RailEvents* events,
-                                         base::Clock& clock, base::Logger& logger) {
+                                         const RailOptions& options, uint32_t unit_bytes,
+                                         RailEvents* events, base::Clock& clock,
+                                         base::Logger& logger) {
   auto rail = std::unique_ptr<Rail>(new Rail(index, plugin, events, clock, logger));
   rail->name_ = plugin->name;
   rail->fill_host_table();
@@ -90,16 +115,17 @@ Result<std::unique_ptr<Rail>> Rail::open(RailIndex index, const baton_plugin* pl
   plain.settings = options.settings.empty() ? nullptr : options.settings.c_str();
   plain.in_process = options.in_process;
   char error[BATON_ERROR_BYTES] = {};
+  const std::string what =
+      "opening rail " + std::to_string(index.value) + " of plug-in \"" + options.plugin + "\"";
   const baton_rc rc = plugin->rail_open(&rail->host_, &plain, &rail->rail_, error);
   if (rc != BATON_RC_OK) {
     rail->rail_ = nullptr;
-    return status_of(
-        rc,
-        "opening rail " + std::to_string(index.value) + " of plug-in \"" + options.plugin + "\"",
-        error);
+    return status_of(rc, what, error);
   }
   rail->capabilities_.struct_size = sizeof(rail->capabilities_);
   plugin->capabilities(rail->rail_, &rail->capabilities_);
+  const std::string lacks = missing_capability(rail->capabilities_, unit_bytes);
+  if (!lacks.empty()) return Status(StatusCode::kUnavailable, what + ": " + lacks);
   return rail;
 }
 

@@ -7,7 +7,7 @@
 //  call.
 //
 // Thread rule: open() and register/unregister before the data loop starts or on the data thread;
-// all else on the data thread only.
+// what is constant (index, name, capabilities) from any thread; all else on the data thread only.
 #pragma once
 
 #include <cstdint>
@@ -42,10 +42,14 @@ Status status_of(baton_rc rc, const std::string& what, const char* detail);
 
 class Rail {
  public:
-  // `plugin`, `events`, `clock` and `logger` outlive the Rail.
+  // `plugin`, `events`, `clock` and `logger` outlive the Rail. `unit_bytes`: the longest post that
+  // it will be given. As the plug-in's rail_open fails (status_of); kUnavailable when it cannot do
+  // what every hand-off needs: immediates of 32 bits, posts of `unit_bytes` and of
+  // base::kMaxUnitSources ranges.
   static Result<std::unique_ptr<Rail>> open(RailIndex index, const baton_plugin* plugin,
-                                            const RailOptions& options, RailEvents* events,
-                                            base::Clock& clock, base::Logger& logger);
+                                            const RailOptions& options, uint32_t unit_bytes,
+                                            RailEvents* events, base::Clock& clock,
+                                            base::Logger& logger);
   ~Rail();
   Rail(const Rail&) = delete;
   Rail& operator=(const Rail&) = delete;

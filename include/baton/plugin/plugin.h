@@ -151,6 +151,8 @@ typedef enum baton_fence_unit {
   BATON_FENCE_ENDPOINT = 2
 } baton_fence_unit;
 
+/* Less than docs/plugin_guide.md ("What Baton needs of a rail") names is allowed here, and refused
+ * by the host. */
 typedef struct baton_capabilities {
   size_t struct_size;
   uint32_t flags;             /* BATON_CAP_* */

@@ -50,8 +50,9 @@ EngineSide::EngineSide(baton_loopback_fabric* fabric, baton::base::ManualClock* 
   baton::RailOptions options;
   options.plugin = "loopback";
   options.in_process = fabric;
-  rail_ = must(baton::transport::Rail::open(RailIndex(0), baton_plugin_loopback(), options,
-                                            engine_.get(), *clock_, logger_));
+  rail_ =
+      must(baton::transport::Rail::open(RailIndex(0), baton_plugin_loopback(), options,
+                                        EnginePair::kBlockBytes, engine_.get(), *clock_, logger_));
   engine_->set_rails({rail_.get()});
 }
 

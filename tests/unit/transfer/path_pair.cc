@@ -17,11 +17,13 @@ using baton::transport::Rail;
 }
 
 std::unique_ptr<Rail> open_rail(baton_loopback_fabric* fabric, baton::transport::RailEvents* events,
-                                baton::base::Clock& clock, baton::base::Logger& logger) {
+                                baton::base::Clock& clock, baton::base::Logger& logger,
+                                uint32_t max_post_bytes) {
   baton::RailOptions options;
   options.plugin = "loopback";
   options.in_process = fabric;
-  auto rail = Rail::open(RailIndex(0), baton_plugin_loopback(), options, events, clock, logger);
+  auto rail = Rail::open(RailIndex(0), baton_plugin_loopback(), options, max_post_bytes, events,
+                         clock, logger);
   if (!rail.is_ok()) die("Rail::open");
   return std::move(rail).value();
 }
@@ -96,8 +98,8 @@ PathPair::PathPair(const baton_loopback_plan& plan, size_t memory_bytes, uint32_
   source_.fill_pattern(memory_bytes);
   fabric_ = baton_loopback_fabric_create(&plan);
   if (fabric_ == nullptr) die("baton_loopback_fabric_create");
-  sender_ = open_rail(fabric_, &sender_events_, clock_, logger_);
-  receiver_ = open_rail(fabric_, &receiver_events_, clock_, logger_);
+  sender_ = open_rail(fabric_, &sender_events_, clock_, logger_, max_post_bytes);
+  receiver_ = open_rail(fabric_, &receiver_events_, clock_, logger_, max_post_bytes);
   receiver_events_.memory = &target_;
   baton_path* path = open_path(*sender_, 1, max_post_bytes);
   receiver_path_ = open_path(*receiver_, 1, max_post_bytes);
