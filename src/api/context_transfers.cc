@@ -305,6 +305,12 @@ Status ContextImpl::fill_raw(handoff::TransferState& transfer, const RawRequest&
                                                      " allows no " +
                                                      (is_write ? "writes" : "reads"));
   }
+  const transport::Rail& rail = *rails_[peer.local_rail.value];
+  if (!is_write && !rail.has(BATON_CAP_READ)) {
+    return Status(StatusCode::kUnavailable, "the plug-in \"" + rail.name() +
+                                                "\" of the path to peer " + peer.info.name +
+                                                " has no reads; the peer can write instead");
+  }
   if (request.runs.empty()) return Status(StatusCode::kInvalidArgument, "a request without runs");
   if (request.has_message && !is_write)
     return Status(StatusCode::kInvalidArgument, "a read carries no message");
