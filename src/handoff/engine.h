@@ -148,7 +148,9 @@ class Engine : public transport::DataWork, public transport::RailEvents {
   void open_addressed_path(OpenAddressedPath& command);
   void connect_path(ConnectPath& command);
   void adopt_path(Link& link, transport::Rail* rail, baton_path* path, PathEpoch epoch);
-  void path_failed(Link& link, Status why);
+  void path_opened(Link& link);
+  void path_unconnected(Link& link, const Status& why);
+  void path_failed(Link& link, const Status& why);
   void look_after_path(Link& link, int64_t now_ns);
   void fence_path(Link& link, const Status& why, int64_t now_ns);
   void path_fenced(Link& link, int64_t now_ns);

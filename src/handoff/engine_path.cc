@@ -58,7 +58,7 @@ transfer::PathChannel* Engine::channel_of(uint64_t cookie) {
   return link != nullptr ? link->channel.get() : nullptr;
 }
 
-void Engine::path_failed(Link& link, Status why) {
+void Engine::path_failed(Link& link, const Status& why) {
   logger_.warning("peer {}: no path: {}", link.peer.value, why.message());
   output_->path_ready(link.peer, why);
   output_->drop_peer(link.peer, why);
@@ -73,8 +73,19 @@ void Engine::adopt_path(Link& link, transport::Rail* rail, baton_path* path, Pat
   link.channel = std::make_unique<transfer::PathChannel>(identity, rail, path, link.unit_bytes);
   link.had_path = true;
   link.path_epoch = epoch;
+}
+
+void Engine::path_opened(Link& link) {
   logger_.info("{} is open", link.channel->describe());
   output_->path_ready(link.peer, Status::ok());
+}
+
+// The rail opened the path and could not connect it: it is fenced as any other, with the peer's
+// end.
+void Engine::path_unconnected(Link& link, const Status& why) {
+  link.broken_why = why.message();
+  link.channel->set_state(transfer::PathState::kBroken);
+  path_failed(link, why);
 }
 
 void Engine::open_stream_path(OpenStreamPath& command) {
@@ -96,6 +107,7 @@ void Engine::open_stream_path(OpenStreamPath& command) {
   }
   (void)command.stream.release();  // the plug-in's from here on
   adopt_path(*link, rail, path, command.epoch);
+  path_opened(*link);
 }
 
 void Engine::open_addressed_path(OpenAddressedPath& command) {
@@ -132,16 +144,18 @@ void Engine::open_addressed_path(OpenAddressedPath& command) {
   rc = rail->plugin().path_connect(path, command.peer_address.data(),
                                    static_cast<uint32_t>(command.peer_address.size()), error);
   adopt_path(*link, rail, path, command.epoch);
-  if (rc != BATON_RC_OK) {
-    link->broken_why = error;
-    link->channel->set_state(transfer::PathState::kBroken);
-  }
   wire::PathReply reply;
   reply.epoch = command.epoch;
   reply.code = rc == BATON_RC_OK ? StatusCode::kOk : StatusCode::kPathLost;
   reply.error = error;
   reply.address = std::move(address);
   send_or_drop(*link, reply);
+  if (rc == BATON_RC_OK) {
+    path_opened(*link);
+  } else {
+    path_unconnected(*link,
+                     transport::status_of(rc, "connecting a path on rail " + rail->name(), error));
+  }
 }
 
 void Engine::connect_path(ConnectPath& command) {
@@ -153,9 +167,12 @@ void Engine::connect_path(ConnectPath& command) {
   const baton_rc rc = rail->plugin().path_connect(
       path, command.peer_address.data(), static_cast<uint32_t>(command.peer_address.size()), error);
   adopt_path(*link, rail, path, command.epoch);
-  if (rc == BATON_RC_OK) return;
-  link->broken_why = error;
-  link->channel->set_state(transfer::PathState::kBroken);
+  if (rc == BATON_RC_OK) {
+    path_opened(*link);
+  } else {
+    path_unconnected(*link,
+                     transport::status_of(rc, "connecting a path on rail " + rail->name(), error));
+  }
 }
 
 void Engine::on_path_broken(uint64_t path_cookie, const char* reason) {

@@ -15,6 +15,7 @@ using baton::handoff::ConnectPath;
 using baton::handoff::PeerDown;
 using baton::handoff::PeerUp;
 using baton::wire::Fence;
+using baton::wire::PathRequest;
 
 constexpr PeerId kOnly(EngineSide::kPeer);  // who the writer is to every other side
 constexpr PeerId kOther(2);
@@ -83,6 +84,30 @@ TEST(EnginePath, ALaterPathIsNotTakenForAnEarlierOne) {
   pair.settle();
   EXPECT_EQ(pair.grant->life.state(), State::kDone) << pair.grant->life.status().to_string();
   EXPECT_EQ(pair.compare_all(), "");
+}
+
+// The peer's address is of no use: neither side is told that it has a Path.
+TEST(EnginePath, OneThatDoesNotConnectIsReportedAsFailed) {
+  EnginePair pair;
+  EngineSide& asker = pair.writer();
+  EngineSide& asked = pair.receiver();
+  const std::vector<uint8_t> nonsense(7, 0xff);
+  for (EngineSide* side : {&asker, &asked}) {
+    side->path_reports.clear();
+    side->control(PeerUp{kOther, EnginePair::kBlockBytes});
+  }
+  const auto reply = answer_with_path(asked, kOther, PathRequest{PathEpoch(78), {}, {}, nonsense});
+  EXPECT_EQ(reply.code, StatusCode::kPathLost);
+  EXPECT_NE(reply.error.find("7 bytes"), std::string::npos) << reply.error;
+  ask_for_path(asker, kOther, PathEpoch(78));
+  asker.control(ConnectPath{kOther, PathEpoch(78), nonsense});
+  for (EngineSide* side : {&asker, &asked}) {
+    ASSERT_EQ(side->path_reports.size(), 1u);
+    const Status& failed = side->path_reports[0];
+    EXPECT_EQ(failed.code(), StatusCode::kInvalidArgument) << failed.to_string();
+    EXPECT_NE(failed.message().find("connecting a path on rail loopback"), std::string::npos);
+    EXPECT_EQ(side->dropped, failed);
+  }
 }
 
 // The fence ends within the call, and the Path goes a turn later: between the two it is there, and
