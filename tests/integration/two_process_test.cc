@@ -91,11 +91,9 @@ TEST_F(FromChild, KilledAfterTheEndHurtsNobody) {
 }
 
 TEST_F(FromChild, FrozenInTheMiddleEndsAtTheDeadlineAndLateBytesNeverLand) {
-  grant(1500, 16);
+  grant(1500, 15);  // all but the last layer, so that it cannot be faster than the signal
   ASSERT_TRUE(grant_.gate(0).wait(20000).is_ok());
   child_.stop();
-  if (grant_.state() == State::kDone)
-    GTEST_SKIP() << "the whole hand-off was faster than the signal";
   const auto start = std::chrono::steady_clock::now();
   EXPECT_EQ(grant_.wait(15000).code(), StatusCode::kDeadlineExceeded)
       << grant_.status().to_string();
