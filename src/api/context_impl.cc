@@ -11,7 +11,6 @@
 #include "baton/plugin/builtin.h"
 #include "src/base/assert.h"
 #include "src/base/random.h"
-#include "src/wire/validate.h"
 
 namespace baton::api {
 
@@ -183,11 +182,13 @@ bool ContextImpl::wait_until(int64_t deadline_ns, const std::function<bool()>& i
   return true;
 }
 
-void ContextImpl::run_on_data(const std::function<void()>& task) {
+Status ContextImpl::run_on_data(const std::function<void()>& task) {
+  const Status gone(StatusCode::kFailedPrecondition, "the Context is closed");
   if (options_.progress == ProgressMode::kCaller) {
     const std::lock_guard<std::mutex> lock(progress_mutex_);
+    if (loop_ == nullptr) return gone;
     task();
-    return;
+    return Status::ok();
   }
   std::mutex mutex;
   std::condition_variable done;
@@ -198,168 +199,19 @@ void ContextImpl::run_on_data(const std::function<void()>& task) {
     is_done = true;
     done.notify_one();
   }};
-  // A full queue leaves the command as it was.  NOLINTNEXTLINE(bugprone-use-after-move)
-  while (!engine_->submit(std::move(command)).is_ok()) std::this_thread::yield();
+  for (;;) {
+    {
+      // close() empties the queue for the last time with this lock held: what is in it runs.
+      const std::lock_guard<std::mutex> lock(progress_mutex_);
+      if (loop_ == nullptr) return gone;
+      // A full queue leaves the command as it was.  NOLINTNEXTLINE(bugprone-use-after-move)
+      if (engine_->submit(std::move(command)).is_ok()) break;
+    }
+    std::this_thread::yield();
+  }
   std::unique_lock<std::mutex> lock(mutex);
   done.wait(lock, [&] { return is_done; });
-}
-
-// ---- sections and caches
-// --------------------------------------------------------------------------------------------
-
-Result<Section> ContextImpl::register_section(SectionOptions options) {
-  if (closing_.load(std::memory_order_acquire))
-    return Status(StatusCode::kFailedPrecondition, "the Context is closed");
-  auto added = sections_.add(options);
-  if (!added.is_ok()) return added.status();
-  const std::shared_ptr<section::SectionRecord> record = *added;
-  Status registered;
-  run_on_data([&] {
-    for (const auto& rail : rails_) {
-      baton_region* region = nullptr;
-      baton_region_key key{};
-      char error[BATON_ERROR_BYTES] = {};
-      const baton_rc rc =
-          rail->plugin().region_register(rail->handle(), record->address(), record->length_bytes(),
-                                         record->id().value, &region, &key, error);
-      if (rc != BATON_RC_OK) {
-        registered = transport::status_of(
-            rc, "registering " + record->describe() + " on rail " + rail->name(), error);
-        return;
-      }
-      record->add_rail_key({rail->index(), key.key, key.base, region});
-    }
-  });
-  if (!registered.is_ok()) {
-    record->withdraw();
-    unregister(record).ignore();
-    return registered;
-  }
-  record->open();
-  wire::SectionsChanged changed;
-  wire::SectionDescription described;
-  described.id = record->id();
-  described.name = record->name();
-  described.kind = record->kind();
-  described.length_bytes = record->length_bytes();
-  for (const auto& key : record->rail_keys())
-    described.keys.push_back({key.rail, key.key, key.base});
-  changed.added.push_back(std::move(described));
-  tell_all(changed);
-  return Section(shared_from_this(), record);
-}
-
-Status ContextImpl::unregister(const std::shared_ptr<section::SectionRecord>& record) {
-  run_on_data([&] {
-    for (const auto& key : record->rail_keys()) {
-      transport::Rail& rail = *rails_[key.rail.value];
-      rail.plugin().region_unregister(rail.handle(), key.region);
-    }
-  });
-  sections_.remove(record->id());
   return Status::ok();
-}
-
-Status ContextImpl::close_section(const std::shared_ptr<section::SectionRecord>& record) {
-  {
-    const std::lock_guard<std::mutex> lock(close_mutex_);
-    if (closed_) return Status::ok();  // the Context's end unregistered everything
-  }
-  record->withdraw();
-  wire::SectionsChanged changed;
-  changed.withdrawn.push_back(record->id());
-  tell_all(changed);
-  const Status why(StatusCode::kCancelled, record->describe() + " was closed");
-  std::vector<std::shared_ptr<handoff::GrantState>> grants;
-  std::vector<std::shared_ptr<handoff::TransferState>> transfers;
-  {
-    const std::lock_guard<std::mutex> lock(state_mutex_);
-    for (const auto& [id, grant] : live_grants_) {
-      for (const auto& use : grant->uses) {
-        if (use.record() == record.get()) grants.push_back(grant);
-      }
-    }
-    for (const auto& [id, transfer] : live_transfers_) {
-      for (const auto& use : transfer->uses) {
-        if (use.record() == record.get()) transfers.push_back(transfer);
-      }
-    }
-  }
-  for (const auto& grant : grants) cancel_grant(grant, why);
-  for (const auto& transfer : transfers) cancel_transfer(transfer, why);
-  const int64_t deadline_ns = clock_.now_ns() + kEndAfterCancelNs;
-  const bool unused = wait_until(
-      deadline_ns, [&] { return record->users() == 0; },
-      [&](int64_t until_ns) { record->wait_unused(until_ns).ignore(); });
-  if (!unused) return record->wait_unused(0);
-  return unregister(record);
-}
-
-Result<KvCache> ContextImpl::publish_cache(CacheOptions options) {
-  if (options.name.empty() || options.name.size() > wire::kMaxNameBytes) {
-    return Status(StatusCode::kInvalidArgument, "the cache's name \"" + options.name + "\" has " +
-                                                    std::to_string(options.name.size()) +
-                                                    " bytes: 1 to 255 are allowed");
-  }
-  if (!wire::is_printable(options.name)) {
-    return Status(StatusCode::kInvalidArgument, "the cache's name has control characters: \"" +
-                                                    wire::printable(options.name) + "\"");
-  }
-  std::vector<SectionLength> lengths;
-  for (const auto& section : sections_.list())
-    lengths.push_back({section->id(), section->length_bytes()});
-  Status valid = validate(options.layout, lengths);
-  if (!valid.is_ok())
-    return Status(valid.code(), "cache \"" + options.name + "\": " + valid.message());
-  auto layout = std::make_shared<const Layout>(std::move(options.layout));
-  wire::CachesChanged changed;
-  KvCache cache;
-  {
-    const std::lock_guard<std::mutex> lock(state_mutex_);
-    for (const auto& [id, other] : caches_) {
-      if (other.name == options.name) {
-        return Status(StatusCode::kInvalidArgument, "the cache name \"" + options.name +
-                                                        "\" is taken by cache " +
-                                                        std::to_string(id.value));
-      }
-    }
-    if (caches_.size() >= wire::kMaxCaches) {
-      return Status(StatusCode::kExhausted, "cache \"" + options.name +
-                                                "\": " + std::to_string(caches_.size()) +
-                                                " caches are published, which is the most");
-    }
-    cache.id_ = CacheId(++last_cache_);
-    caches_[cache.id_] = Cache{options.name, layout};
-  }
-  cache.context_ = shared_from_this();
-  cache.layout_ = layout;
-  changed.added.push_back({cache.id_, options.name, *layout});
-  tell_all(changed);
-  return cache;
-}
-
-void ContextImpl::withdraw_cache(CacheId id) {
-  {
-    const std::lock_guard<std::mutex> lock(state_mutex_);
-    if (caches_.erase(id) == 0) return;
-  }
-  wire::CachesChanged changed;
-  changed.withdrawn.push_back(id);
-  tell_all(changed);
-}
-
-Result<std::shared_ptr<const Layout>> ContextImpl::local_layout(CacheId cache) const {
-  const std::lock_guard<std::mutex> lock(state_mutex_);
-  const auto found = caches_.find(cache);
-  if (found == caches_.end()) {
-    return Status(StatusCode::kNotFound,
-                  "local cache " + std::to_string(cache.value) + " is not published");
-  }
-  return found->second.layout;
-}
-
-Result<ProgressWord> ContextImpl::create_progress_word() {
-  return ProgressWord(std::make_shared<counter::ProgressWordState>(waker_));
 }
 
 // ---- events
@@ -420,22 +272,21 @@ Status ContextImpl::close(uint32_t drain_ms) {
   }
   if (control_ != nullptr) control_->stop();
   if (loop_ != nullptr) loop_->stop();
-  // A caller who drives at the same time finds the loop as it was, or gone.
+  // A caller who drives, or has a task for the data path, at the same time finds the loop as it
+  // was, or gone.
   const std::lock_guard<std::mutex> driving(progress_mutex_);
   if (loop_ != nullptr) {
     const int64_t give_up_ns = clock_.now_ns() + kEndAfterCancelNs;
-    // The data thread is gone: what remains is fenced from here.
-    while (!engine_->shut_down(clock_.now_ns())) {
+    // The data thread is gone: what remains is fenced, and what is queued is run, from here.
+    while (!engine_->shut_down(clock_.now_ns()) || engine_->has_work()) {
       for (const auto& rail : rails_) rail->plugin().progress(rail->handle(), 1u << 20);
       BATON_ASSERT(clock_.now_ns() < give_up_ns, "every fence of a plug-in ends");
     }
   }
-  for (const auto& record : sections_.list()) {
+  // Also those that are not open yet, or whose end is under way.
+  for (const auto& record : sections_.all()) {
     record->withdraw();
-    for (const auto& key : record->rail_keys()) {
-      transport::Rail& rail = *rails_[key.rail.value];
-      rail.plugin().region_unregister(rail.handle(), key.region);
-    }
+    unregister_from_rails(*record);
   }
   loop_.reset();
   rails_.clear();

@@ -138,9 +138,15 @@ class ContextImpl : public handoff::EngineOutput,
   // kCaller, between turns: from here on event_fd() tells when one is due. `busy`: one is now.
   // REQUIRES: progress_mutex_ is held.
   void rest(bool busy);
-  // Runs `task` where rails may be called, and waits for it.
-  void run_on_data(const std::function<void()>& task);
-  Status unregister(const std::shared_ptr<section::SectionRecord>& record);
+  // Runs `task` where rails may be called, and waits for it. kFailedPrecondition: close() has taken
+  // the data path down; the task did not run.
+  Status run_on_data(const std::function<void()>& task);
+
+  // context_sections.cc
+  // From the rails and from the table. REQUIRES: withdrawn, no users.
+  void unregister(const std::shared_ptr<section::SectionRecord>& record);
+  // REQUIRES: rails may be called here.
+  void unregister_from_rails(const section::SectionRecord& record);
 
   // context_peers.cc
   void pass_to_data(handoff::Command&& command);

@@ -114,6 +114,13 @@ Result<SectionUse> SectionTable::acquire(SectionId id) const {
   return SectionUse::acquire(std::move(record).value());
 }
 
+std::vector<std::shared_ptr<SectionRecord>> SectionTable::all() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  std::vector<std::shared_ptr<SectionRecord>> all;
+  for (const auto& [id, record] : records_) all.push_back(record);
+  return all;
+}
+
 std::vector<std::shared_ptr<SectionRecord>> SectionTable::list() const {
   const std::lock_guard<std::mutex> lock(mutex_);
   std::vector<std::shared_ptr<SectionRecord>> open;

@@ -8,7 +8,7 @@
 // Invariants:
 //  1. An id is never given twice. A name that is not empty belongs to one section at a time, from
 //  add() to remove().
-//  2. find() and list() give open sections only.
+//  2. find() and list() give open sections only; all() gives every one.
 //
 // Ownership: records are shared with whoever found them. Thread rule: thread-safe (one mutex).
 // Control-rate: the data path holds SectionRecord pointers and never looks up.
@@ -72,6 +72,8 @@ class SectionTable {
   Result<std::shared_ptr<SectionRecord>> find(std::string_view name) const;
   // find() and take a use of it in one step.
   Result<SectionUse> acquire(SectionId id) const;
+  // Every section from add() to remove(), by ascending id.
+  std::vector<std::shared_ptr<SectionRecord>> all() const;
   // Open sections, by ascending id.
   std::vector<std::shared_ptr<SectionRecord>> list() const;
   // The same, as values.

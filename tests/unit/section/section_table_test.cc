@@ -140,6 +140,7 @@ TEST(SectionTable, ListsOpenSectionsByIdWithTheirKeys) {
   auto c = add_open(table, "c");
   (void)table.add(options_for("in preparation"));
   b->withdraw();
+  EXPECT_EQ(table.all().size(), 4u);
   const auto list = table.list();
   ASSERT_EQ(list.size(), 2u);
   EXPECT_EQ(list[0], a);

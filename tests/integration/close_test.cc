@@ -1,0 +1,155 @@
+// Context::close while other threads are in the middle of a call: every call ends, nothing stays
+// registered, and what close() says is what it did.
+#include <dlfcn.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <thread>
+
+#include "tests/integration/plugin_module.h"
+#include "tests/integration/rig.h"
+#include "tests/support/test_seed.h"
+#include "tests/support/wait_until.h"
+
+namespace baton_test {
+namespace {
+
+using baton::StatusCode;
+
+// The symbols of the library that the Context loads, for as long as this lives.
+class LoadedModule {
+ public:
+  LoadedModule() : library_(::dlopen(BATON_TEST_MODULE_FILE, RTLD_NOW | RTLD_LOCAL)) {
+    if (library_ == nullptr) std::abort();
+    hooks_ = static_cast<ModuleHooks*>(::dlsym(library_, kHooksSymbol));
+  }
+  ~LoadedModule() { ::dlclose(library_); }
+  LoadedModule(const LoadedModule&) = delete;
+  LoadedModule& operator=(const LoadedModule&) = delete;
+
+  ModuleHooks* operator->() { return hooks_; }
+
+ private:
+  void* const library_;
+  ModuleHooks* hooks_ = nullptr;
+};
+
+std::atomic<bool> registering{false};
+std::atomic<bool> may_register{false};
+
+baton::Result<baton::Section> register_some(baton::Context& context, std::vector<uint8_t>& memory) {
+  baton::SectionOptions options;
+  options.address = memory.data();
+  options.length_bytes = memory.size();
+  return context.register_section(options);
+}
+
+// Known by what a call says that looks at nothing else before.
+bool is_closing(baton::Context& context) {
+  return context.connect("no address").code() == StatusCode::kFailedPrecondition;
+}
+
+// The data path hangs in the first registration, so that the others wait for it, most of them for
+// room in its queue, when close() begins.
+TEST(CloseRace, RegistrationsUnderWayEnd) {
+  constexpr int kThreads = 32;
+  LoadedModule module;
+  registering.store(false);
+  may_register.store(false);
+  module->before_register.store(+[] {
+    registering.store(true);
+    wait_until([] { return may_register.load(); });
+  });
+  baton::ContextOptions options = quiet_options("closes");
+  options.plugin_files = {BATON_TEST_MODULE_FILE};
+  options.rails[0].plugin = kModuleName;
+  options.max_submissions = 2;
+  auto context = require(baton::Context::create(options), "Context::create");
+  std::vector<uint8_t> memory(64);
+  std::atomic<int> begun{0};
+  std::atomic<int> ended{0};
+  std::atomic<int> strange{0};
+  std::vector<std::thread> threads;
+  for (int i = 0; i < kThreads; ++i) {
+    threads.emplace_back([&] {
+      ++begun;
+      auto section = register_some(context, memory);
+      if (!section.is_ok() && section.code() != StatusCode::kFailedPrecondition) ++strange;
+      if (section.is_ok() && !section->close().is_ok()) ++strange;
+      ++ended;
+    });
+  }
+  ASSERT_TRUE(wait_until([&] { return begun == kThreads && registering.load(); }));
+  std::thread closer([&] { context.close(0).ignore(); });
+  ASSERT_TRUE(wait_until([&] { return is_closing(context); }));
+  may_register.store(true);
+  if (!wait_until([&] { return ended == kThreads; })) {
+    std::fprintf(stderr, "%d of %d registrations never end\n", kThreads - ended, kThreads);
+    std::abort();  // they cannot be joined
+  }
+  for (std::thread& thread : threads) thread.join();
+  closer.join();
+  EXPECT_EQ(strange, 0);
+  EXPECT_EQ(module->regions, 0);
+  EXPECT_EQ(module->rails_closed_early, 0);
+}
+
+class ClosePair : public testing::TestWithParam<baton::ProgressMode> {
+ protected:
+  void start() {
+    pair_ =
+        std::make_unique<ContextPair>(ContextPair::Options{"tcp", true, test_seed(), GetParam()});
+    source_ = std::make_unique<Pool>(PoolShape());
+    target_ = std::make_unique<Pool>(PoolShape());
+    std::atomic<bool> connected{false};
+    source_->publish(pair_->prefill(), "kv");
+    target_->publish(pair_->decode(), "kv");
+    std::thread driver([&] {
+      while (!connected.load() || pair_->prefill().peers().empty()) pair_->prefill().progress();
+    });
+    peer_ = require(pair_->decode().connect(pair_->prefill().address(), 20000), "connect");
+    connected.store(true);
+    driver.join();
+  }
+
+  baton::Result<baton::Grant> grant() {
+    baton::GrantRequest request;
+    request.peer = peer_;
+    request.cache = target_->cache();
+    request.source_cache = "kv";
+    request.tag = "r";
+    request.tokens = {0, 64};
+    request.block_lists = {{0, 1, 2, 3}};
+    return pair_->decode().grant(request);
+  }
+
+  std::unique_ptr<ContextPair> pair_;
+  std::unique_ptr<Pool> source_;
+  std::unique_ptr<Pool> target_;
+  baton::PeerId peer_;
+};
+
+// The Section waits for the Grant's end, and so does the Context.
+TEST_P(ClosePair, ASectionClosesWhileTheContextDoes) {
+  for (int round = 0; round < 10; ++round) {
+    start();
+    auto held = require(grant(), "grant");
+    std::thread section_closer(
+        [&] { require_ok(target_->section_handle().close(), "Section::close"); });
+    pair_->decode().close(0).ignore();
+    section_closer.join();
+    EXPECT_TRUE(baton::is_terminal(held.state()));
+    EXPECT_FALSE(target_->section_handle().is_open());
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Modes, ClosePair,
+                         testing::Values(baton::ProgressMode::kThread,
+                                         baton::ProgressMode::kCaller),
+                         [](const auto& mode) {
+                           return mode.param == baton::ProgressMode::kThread ? "Thread" : "Caller";
+                         });
+
+}  // namespace
+}  // namespace baton_test
