@@ -41,6 +41,14 @@ Status ContextImpl::check_room(size_t live, std::string_view what) const {
                     " are alive (ContextOptions::max_live): retry when some have ended");
 }
 
+Status ContextImpl::check_uses(const std::vector<section::SectionUse>& uses) {
+  for (const auto& use : uses) {
+    if (use->is_withdrawn())
+      return Status(StatusCode::kFailedPrecondition, use->describe() + " is withdrawn");
+  }
+  return Status::ok();
+}
+
 Result<std::shared_ptr<handoff::GrantState>> ContextImpl::new_grant(PeerId peer,
                                                                     const std::string& tag,
                                                                     uint32_t deadline_ms,
@@ -201,25 +209,27 @@ Result<Grant> ContextImpl::grant_ranges(const RangeGrantRequest& request) {
 }
 
 Result<Grant> ContextImpl::open_grant(std::shared_ptr<handoff::GrantState> grant) {
-  {
-    const std::lock_guard<std::mutex> lock(state_mutex_);
-    // A peer that went down since the check is found here: from now on its end finds the Grant.
-    const auto peer = peers_.find(grant->peer);
-    if (peer == peers_.end() || peer->second.phase != PeerPhase::kReady) {
-      grant->give_back();
-      return Status(StatusCode::kPeerLost, grant->describe() + ": the peer is gone");
-    }
-    live_grants_[grant->id] = grant;
-  }
-  Status submitted = engine_->submit(handoff::OpenGrant{grant});
-  if (!submitted.is_ok()) {
-    const std::lock_guard<std::mutex> lock(state_mutex_);
-    live_grants_.erase(grant->id);
+  Status entered = enter_grant(grant);
+  if (!entered.is_ok()) {
     grant->give_back();
-    return submitted;
+    return entered;
   }
   control_->set_alarm(grant->deadline_ns);
   return Grant(shared_from_this(), std::move(grant));
+}
+
+Status ContextImpl::enter_grant(const std::shared_ptr<handoff::GrantState>& grant) {
+  // One step: from now on the end of the peer, of a Section and of the Context find the Grant, or
+  // it finds them here.
+  const std::lock_guard<std::mutex> lock(state_mutex_);
+  BATON_RETURN_IF_ERROR(check_room(live_grants_.size(), "Grants"));
+  BATON_RETURN_IF_ERROR(check_uses(grant->uses));
+  const auto peer = peers_.find(grant->peer);
+  if (peer == peers_.end() || peer->second.phase != PeerPhase::kReady)
+    return Status(StatusCode::kPeerLost, grant->describe() + ": the peer is gone");
+  BATON_RETURN_IF_ERROR(engine_->submit(handoff::OpenGrant{grant}));
+  live_grants_[grant->id] = grant;
+  return Status::ok();
 }
 
 void ContextImpl::cancel_grant(const std::shared_ptr<handoff::GrantState>& grant, Status why) {

@@ -245,7 +245,11 @@ Result<Event> ContextImpl::wait_event(uint32_t timeout_ms) {
 Status ContextImpl::close(uint32_t drain_ms) {
   const std::lock_guard<std::mutex> closing(close_mutex_);
   if (closed_) return Status::ok();
-  closing_.store(true, std::memory_order_release);
+  {
+    // No request enters from here on.
+    const std::lock_guard<std::mutex> lock(state_mutex_);
+    closing_.store(true, std::memory_order_release);
+  }
   const auto all_ended = [this] {
     const std::lock_guard<std::mutex> lock(state_mutex_);
     return live_grants_.empty() && live_transfers_.empty();

@@ -2,7 +2,8 @@
 // share, and carries calls and events between them.
 //
 // Locks: `state_mutex_` guards peers, offers, live requests and caches; nothing is called with it
-// held that could take it again, wait, or send. `progress_mutex_` is held by whoever drives the
+// held that could take it again, wait, or send. Requests enter the engine's queue, which locks
+// nothing, with it held. `progress_mutex_` is held by whoever drives the
 // data path in kCaller mode.
 //
 // Thread rule: public functions from any thread unless said otherwise.
@@ -164,7 +165,10 @@ class ContextImpl : public handoff::EngineOutput,
   void path_replied(PeerId peer, const wire::PathReply& reply);
 
   // context_grants.cc
+  // kFailedPrecondition: the Context closes; kBusy: `live` are as many as may be.
   Status check_room(size_t live, std::string_view what) const;
+  // kFailedPrecondition: a Section was withdrawn while the request was prepared.
+  static Status check_uses(const std::vector<section::SectionUse>& uses);
   Result<std::shared_ptr<handoff::GrantState>> new_grant(PeerId peer, const std::string& tag,
                                                          uint32_t deadline_ms, uint32_t lease_ms);
   Status fill_kv_grant(handoff::GrantState& grant, const GrantRequest& request,
@@ -172,6 +176,7 @@ class ContextImpl : public handoff::EngineOutput,
   Status arm_layers(handoff::GrantState& grant, const kv::Plan& plan);
   Status permit_units(handoff::GrantState& grant, const kv::Plan& plan);
   Result<Grant> open_grant(std::shared_ptr<handoff::GrantState> grant);
+  Status enter_grant(const std::shared_ptr<handoff::GrantState>& grant);
   Result<std::shared_ptr<const Layout>> local_layout(CacheId cache) const;
 
   // context_transfers.cc
@@ -194,6 +199,7 @@ class ContextImpl : public handoff::EngineOutput,
                       const ChunkPlan& plan, std::shared_ptr<counter::ProgressWordState> word);
   Result<Transfer> open_transfer(std::shared_ptr<handoff::TransferState> transfer,
                                  bool takes_offer);
+  Status enter_transfer(const std::shared_ptr<handoff::TransferState>& transfer, bool takes_offer);
 
   ContextOptions options_;
   std::string address_;
@@ -231,7 +237,7 @@ class ContextImpl : public handoff::EngineOutput,
   // by a few entries of each connection.
   std::deque<handoff::Command> backlog_;
   std::atomic<uint64_t> next_epoch_{1};
-  std::atomic<bool> closing_{false};
+  std::atomic<bool> closing_{false};  // set with state_mutex_ held
   std::mutex close_mutex_;
   bool closed_ = false;  // guarded by close_mutex_
 };

@@ -359,32 +359,32 @@ Status ContextImpl::fill_raw(handoff::TransferState& transfer, const RawRequest&
 
 Result<Transfer> ContextImpl::open_transfer(std::shared_ptr<handoff::TransferState> transfer,
                                             bool takes_offer) {
-  {
-    const std::lock_guard<std::mutex> lock(state_mutex_);
-    BATON_RETURN_IF_ERROR(check_room(live_transfers_.size(), "Transfers"));
-    const auto offer = offers_.find(transfer->grant);
-    if (offer == offers_.end()) {
-      return Status(StatusCode::kCancelled,
-                    "grant " + std::to_string(transfer->grant.value) + " ended meanwhile");
-    }
-    if (takes_offer && offer->second.taken) {
-      return Status(StatusCode::kFailedPrecondition,
-                    "grant " + std::to_string(transfer->grant.value) + " has its Transfer already");
-    }
-    if (takes_offer) offer->second.taken = true;
-    transfer->id = TransferId(++last_transfer_);
-    live_transfers_[transfer->id] = transfer;
-  }
-  Status submitted = engine_->submit(handoff::OpenTransfer{transfer});
-  if (!submitted.is_ok()) {
-    const std::lock_guard<std::mutex> lock(state_mutex_);
-    live_transfers_.erase(transfer->id);
-    const auto offer = offers_.find(transfer->grant);
-    if (takes_offer && offer != offers_.end()) offer->second.taken = false;
-    return submitted;
-  }
+  BATON_RETURN_IF_ERROR(enter_transfer(transfer, takes_offer));
   control_->set_alarm(transfer->deadline_ns);
   return Transfer(shared_from_this(), std::move(transfer));
+}
+
+Status ContextImpl::enter_transfer(const std::shared_ptr<handoff::TransferState>& transfer,
+                                   bool takes_offer) {
+  // One step, as in enter_grant(). With the peer its offers go.
+  const std::lock_guard<std::mutex> lock(state_mutex_);
+  BATON_RETURN_IF_ERROR(check_room(live_transfers_.size(), "Transfers"));
+  BATON_RETURN_IF_ERROR(check_uses(transfer->uses));
+  const auto offer = offers_.find(transfer->grant);
+  if (offer == offers_.end()) {
+    return Status(StatusCode::kCancelled,
+                  "grant " + std::to_string(transfer->grant.value) + " ended meanwhile");
+  }
+  if (takes_offer && offer->second.taken) {
+    return Status(StatusCode::kFailedPrecondition,
+                  "grant " + std::to_string(transfer->grant.value) + " has its Transfer already");
+  }
+  transfer->id = TransferId(last_transfer_ + 1);
+  BATON_RETURN_IF_ERROR(engine_->submit(handoff::OpenTransfer{transfer}));
+  ++last_transfer_;
+  live_transfers_[transfer->id] = transfer;
+  if (takes_offer) offer->second.taken = true;
+  return Status::ok();
 }
 
 Status ContextImpl::submit_chunk(const std::shared_ptr<handoff::TransferState>& transfer,

@@ -144,6 +144,78 @@ TEST_P(ClosePair, ASectionClosesWhileTheContextDoes) {
   }
 }
 
+TEST_P(ClosePair, GrantsThatAreMadeMeanwhileEndOrAreRefused) {
+  for (int round = 0; round < 10; ++round) {
+    start();
+    std::vector<baton::Grant> made;
+    std::atomic<bool> refused{false};
+    std::thread granter([&] {
+      for (;;) {
+        auto one = grant();
+        if (!one.is_ok()) break;
+        made.push_back(std::move(one).value());
+      }
+      refused.store(true);
+    });
+    if (GetParam() == baton::ProgressMode::kThread) {
+      ASSERT_TRUE(wait_until([&] { return pair_->prefill().wait_offer("r", 0).is_ok(); }));
+    }
+    pair_->decode().close(0).ignore();
+    granter.join();
+    for (const auto& one : made)
+      EXPECT_TRUE(baton::is_terminal(one.state())) << baton::state_name(one.state());
+  }
+}
+
+// Each thread's check passes before any of them counts.
+TEST_P(ClosePair, NoMoreGrantsLiveThanMay) {
+  constexpr uint32_t kMost = 4;
+  constexpr int kThreads = 8;
+  baton::ContextOptions options = quiet_options("few");
+  options.max_live = kMost;
+  options.progress = GetParam();
+  auto few = require(baton::Context::create(options), "Context::create");
+  auto peer = require(baton::Context::create(quiet_options("peer")), "Context::create");
+  std::vector<uint8_t> memory(1u << 20);
+  baton::SectionOptions section_options;
+  section_options.address = memory.data();
+  section_options.length_bytes = memory.size();
+  auto section = require(few.register_section(section_options), "register_section");
+  baton::RangeGrantRequest request;
+  request.peer = require(few.connect(peer.address()), "connect");
+  // Long enough to be checked that all threads are at it.
+  for (uint64_t i = 0; i < 4096; ++i) request.ranges.push_back({section.id(), 2 * i, 1});
+  for (int round = 0; round < 20; ++round) {
+    std::atomic<int> ready{0};
+    std::atomic<uint32_t> made{0};
+    std::atomic<int> strange{0};
+    std::vector<baton::Grant> grants(kThreads);
+    std::vector<std::thread> threads;
+    for (int i = 0; i < kThreads; ++i) {
+      threads.emplace_back([&, i] {
+        ++ready;
+        while (ready != kThreads) std::this_thread::yield();
+        auto one = few.grant_ranges(request);
+        if (one.is_ok()) {
+          ++made;
+          grants[static_cast<size_t>(i)] = std::move(one).value();
+        } else if (one.code() != StatusCode::kBusy) {
+          ++strange;
+        }
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    // Fewer, when those of the round before are not counted out yet.
+    EXPECT_LE(made, kMost);
+    EXPECT_EQ(strange, 0);
+    for (auto& one : grants) {
+      if (!one.is_valid()) continue;
+      one.cancel();
+      EXPECT_EQ(one.wait(20000).code(), StatusCode::kCancelled) << one.status().to_string();
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Modes, ClosePair,
                          testing::Values(baton::ProgressMode::kThread,
                                          baton::ProgressMode::kCaller),
