@@ -4,8 +4,8 @@
 // Invariants:
 //  1. It ends once: DONE, FAILED or CANCELLED. After that no byte of its memory is written or read
 //  on its behalf.
-//  2. It ends by min(deadline, peer found dead) + 2 s, provided that progress is driven. A clock
-//  alone never ends it: the
+//  2. It ends by min(deadline, lease, peer found dead) + 2 s, provided that progress is driven. A
+//  clock alone never ends it: the
 //     memory is proven quiet first (the writer's word, or a fence).
 //  3. Its gates open with an error as soon as the failure is known, which is before the memory is
 //  quiet: pages go back to

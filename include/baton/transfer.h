@@ -2,8 +2,8 @@
 // chunks are appended.
 //
 // Invariants:
-//  1. It ends once: DONE, FAILED or CANCELLED, by min(deadline, peer found dead) + 2 s, provided
-//  that progress is driven.
+//  1. It ends once: DONE, FAILED or CANCELLED, by min(deadline, lease, peer found dead) + 2 s,
+//  provided that progress is driven.
 //  2. A pushed Transfer is DONE when the receiver says so, which is when every unit is placed; a
 //  raw write when it was
 //     flushed; a raw read when its bytes are in local memory.

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "src/api/context_impl.h"
+#include "src/api/lease.h"
 #include "src/base/assert.h"
 #include "src/base/checked_math.h"
 #include "src/kv/plan.h"
@@ -209,16 +210,16 @@ Result<Grant> ContextImpl::grant_ranges(const RangeGrantRequest& request) {
 }
 
 Result<Grant> ContextImpl::open_grant(std::shared_ptr<handoff::GrantState> grant) {
-  Status entered = enter_grant(grant);
-  if (!entered.is_ok()) {
+  auto alarm_ns = enter_grant(grant);
+  if (!alarm_ns.is_ok()) {
     grant->give_back();
-    return entered;
+    return alarm_ns.status();
   }
-  control_->set_alarm(grant->deadline_ns);
+  control_->set_alarm(*alarm_ns);
   return Grant(shared_from_this(), std::move(grant));
 }
 
-Status ContextImpl::enter_grant(const std::shared_ptr<handoff::GrantState>& grant) {
+Result<int64_t> ContextImpl::enter_grant(const std::shared_ptr<handoff::GrantState>& grant) {
   // One step: from now on the end of the peer, of a Section and of the Context find the Grant, or
   // it finds them here.
   const std::lock_guard<std::mutex> lock(state_mutex_);
@@ -229,7 +230,7 @@ Status ContextImpl::enter_grant(const std::shared_ptr<handoff::GrantState>& gran
     return Status(StatusCode::kPeerLost, grant->describe() + ": the peer is gone");
   BATON_RETURN_IF_ERROR(engine_->submit(handoff::OpenGrant{grant}));
   live_grants_[grant->id] = grant;
-  return Status::ok();
+  return runs_out_ns(*grant, peer->second.lease_basis_ns);
 }
 
 void ContextImpl::cancel_grant(const std::shared_ptr<handoff::GrantState>& grant, Status why) {

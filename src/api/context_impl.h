@@ -176,7 +176,8 @@ class ContextImpl : public handoff::EngineOutput,
   Status arm_layers(handoff::GrantState& grant, const kv::Plan& plan);
   Status permit_units(handoff::GrantState& grant, const kv::Plan& plan);
   Result<Grant> open_grant(std::shared_ptr<handoff::GrantState> grant);
-  Status enter_grant(const std::shared_ptr<handoff::GrantState>& grant);
+  // When it runs out, unless the peer's next echo comes before that.
+  Result<int64_t> enter_grant(const std::shared_ptr<handoff::GrantState>& grant);
   Result<std::shared_ptr<const Layout>> local_layout(CacheId cache) const;
 
   // context_transfers.cc
@@ -199,7 +200,8 @@ class ContextImpl : public handoff::EngineOutput,
                       const ChunkPlan& plan, std::shared_ptr<counter::ProgressWordState> word);
   Result<Transfer> open_transfer(std::shared_ptr<handoff::TransferState> transfer,
                                  bool takes_offer);
-  Status enter_transfer(const std::shared_ptr<handoff::TransferState>& transfer, bool takes_offer);
+  Result<int64_t> enter_transfer(const std::shared_ptr<handoff::TransferState>& transfer,
+                                 bool takes_offer);
 
   ContextOptions options_;
   std::string address_;

@@ -4,6 +4,7 @@
 #include <unordered_set>
 
 #include "src/api/context_impl.h"
+#include "src/api/lease.h"
 
 namespace baton::api {
 
@@ -412,7 +413,10 @@ void ContextImpl::on_heartbeat_echo(PeerId peer, int64_t sent_ns) {
     first = found->second.lease_basis_ns == 0;
     found->second.lease_basis_ns = sent_ns;
   }
-  if (first) waker_->wake();  // Transfers that waited for their lease may start
+  if (!first) return;
+  waker_->wake();  // Transfers that waited for their lease may start
+  // From now on leases run that nobody watches yet.
+  control_->set_alarm(clock_.now_ns());
 }
 
 int64_t ContextImpl::on_alarm(int64_t now_ns) {
@@ -421,17 +425,15 @@ int64_t ContextImpl::on_alarm(int64_t now_ns) {
   std::vector<std::pair<std::shared_ptr<handoff::TransferState>, Status>> transfers;
   {
     const std::lock_guard<std::mutex> lock(state_mutex_);
-    // When this request runs out: its deadline, or its lease if that is sooner.
-    const auto over = [&](const auto& request, int64_t lease_ns, Status* why) {
+    const auto over = [&](const auto& request, Status* why) {
       if (!request.life.is_active()) return false;
       const auto peer = peers_.find(request.peer);
       const int64_t basis_ns = peer == peers_.end() ? 0 : peer->second.lease_basis_ns;
-      const int64_t lease_end_ns = basis_ns == 0 ? INT64_MAX : basis_ns + lease_ns;
-      next_ns = std::min({next_ns, std::max(request.deadline_ns, now_ns + kMsNs),
-                          std::max(lease_end_ns, now_ns + kMsNs)});
+      const int64_t over_ns = runs_out_ns(request, basis_ns);
+      next_ns = std::min(next_ns, std::max(over_ns, now_ns + kMsNs));
       if (now_ns >= request.deadline_ns) {
         *why = Status(StatusCode::kDeadlineExceeded, request.describe() + ": its deadline passed");
-      } else if (now_ns >= lease_end_ns) {
+      } else if (now_ns >= over_ns) {
         *why = Status(StatusCode::kDeadlineExceeded,
                       request.describe() + ": its lease ran out; the peer echoed no heartbeat");
       }
@@ -440,13 +442,11 @@ int64_t ContextImpl::on_alarm(int64_t now_ns) {
     Status why;
     for (const auto& [id, grant] : live_grants_) {
       why = Status::ok();
-      if (over(*grant, grant->lease_ns, &why)) grants.emplace_back(grant, why);
+      if (over(*grant, &why)) grants.emplace_back(grant, why);
     }
     for (const auto& [id, transfer] : live_transfers_) {
       why = Status::ok();
-      // The holder's lease is 10 % shorter: it stops before the other side takes the pages back.
-      if (over(*transfer, transfer->lease_ns - transfer->lease_ns / 10, &why))
-        transfers.emplace_back(transfer, why);
+      if (over(*transfer, &why)) transfers.emplace_back(transfer, why);
     }
   }
   for (const auto& [grant, why] : grants) cancel_grant(grant, why);

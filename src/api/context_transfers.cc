@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "src/api/context_impl.h"
+#include "src/api/lease.h"
 #include "src/base/assert.h"
 #include "src/kv/plan.h"
 
@@ -359,13 +360,14 @@ Status ContextImpl::fill_raw(handoff::TransferState& transfer, const RawRequest&
 
 Result<Transfer> ContextImpl::open_transfer(std::shared_ptr<handoff::TransferState> transfer,
                                             bool takes_offer) {
-  BATON_RETURN_IF_ERROR(enter_transfer(transfer, takes_offer));
-  control_->set_alarm(transfer->deadline_ns);
+  auto alarm_ns = enter_transfer(transfer, takes_offer);
+  if (!alarm_ns.is_ok()) return alarm_ns.status();
+  control_->set_alarm(*alarm_ns);
   return Transfer(shared_from_this(), std::move(transfer));
 }
 
-Status ContextImpl::enter_transfer(const std::shared_ptr<handoff::TransferState>& transfer,
-                                   bool takes_offer) {
+Result<int64_t> ContextImpl::enter_transfer(const std::shared_ptr<handoff::TransferState>& transfer,
+                                            bool takes_offer) {
   // One step, as in enter_grant(). With the peer its offers go.
   const std::lock_guard<std::mutex> lock(state_mutex_);
   BATON_RETURN_IF_ERROR(check_room(live_transfers_.size(), "Transfers"));
@@ -384,7 +386,8 @@ Status ContextImpl::enter_transfer(const std::shared_ptr<handoff::TransferState>
   ++last_transfer_;
   live_transfers_[transfer->id] = transfer;
   if (takes_offer) offer->second.taken = true;
-  return Status::ok();
+  const auto peer = peers_.find(transfer->peer);
+  return runs_out_ns(*transfer, peer == peers_.end() ? 0 : peer->second.lease_basis_ns);
 }
 
 Status ContextImpl::submit_chunk(const std::shared_ptr<handoff::TransferState>& transfer,

@@ -139,7 +139,9 @@ int run_decode() {
       std::string address;
       words >> deadline_ms >> address;
       const auto peer = require(context.connect(address), "connect");
-      grant = require(context.grant(grant_request(peer, target.cache(), deadline_ms)), "grant");
+      auto request = grant_request(peer, target.cache(), deadline_ms);
+      words >> request.lease_ms;  // 0 when it is not there
+      grant = require(context.grant(request), "grant");
       say("GRANTED");
       grant.gate(0).wait(20000).ignore();
       say("FIRST");

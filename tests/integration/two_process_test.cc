@@ -31,8 +31,10 @@ class FromChild : public testing::Test {
     peer_ = require(context_.connect(address_), "connect");
   }
 
-  void grant(uint32_t deadline_ms, uint32_t layers) {
-    grant_ = require(context_.grant(grant_request(peer_, target_.cache(), deadline_ms)), "grant");
+  void grant(uint32_t deadline_ms, uint32_t layers, uint32_t lease_ms = 0) {
+    auto request = grant_request(peer_, target_.cache(), deadline_ms);
+    request.lease_ms = lease_ms;
+    grant_ = require(context_.grant(request), "grant");
     ASSERT_TRUE(child_.write_line("push " + std::to_string(layers)));
     ASSERT_TRUE(child_.read_line_after("PUSHING").has_value());
   }
@@ -111,6 +113,32 @@ TEST_F(FromChild, FrozenInTheMiddleEndsAtTheDeadlineAndLateBytesNeverLand) {
   EXPECT_EQ(target_.memory().check_guards(), "");
 }
 
+// Long before the deadline, and before the silent peer is taken for dead.
+TEST_F(FromChild, FrozenInTheMiddleEndsWithTheLease) {
+  grant(60000, 1, 1500);
+  ASSERT_TRUE(grant_.gate(0).wait(20000).is_ok());
+  child_.stop();
+  const auto start = std::chrono::steady_clock::now();
+  const auto end = grant_.wait(15000);
+  EXPECT_EQ(end.code(), StatusCode::kDeadlineExceeded) << end.to_string();
+  EXPECT_NE(end.message().find("lease"), std::string::npos) << end.to_string();
+  EXPECT_LT(since_ms(start), 1500 + 2000 + 5000);
+  EXPECT_EQ(grant_.gate(1).poll().code(), StatusCode::kDeadlineExceeded);
+  target_.memory().poison();
+  child_.resume();
+  ASSERT_TRUE(child_.write_line("wait"));
+  EXPECT_NE(child_.read_line_after("ENDED ").value_or("DONE"), "DONE");
+  EXPECT_EQ(target_.memory().check_poisoned(0, target_.memory().size()), "");
+}
+
+// Echoes come all the time: a hand-off may last many leases.
+TEST_F(FromChild, LeasesGoOnWhileThePeerLives) {
+  grant(6000, 1, 2500);
+  EXPECT_EQ(grant_.wait(20000).code(), StatusCode::kDeadlineExceeded);
+  EXPECT_NE(grant_.status().message().find("deadline"), std::string::npos)
+      << grant_.status().to_string();
+}
+
 TEST_F(FromChild, RestartedPeerIsUsedAgain) {
   grant(30000, 4);
   child_.kill();
@@ -139,9 +167,9 @@ class ToChild : public testing::Test {
     child_.read_line_after("READY");
   }
 
-  void push(uint32_t deadline_ms, uint32_t layers) {
-    ASSERT_TRUE(
-        child_.write_line("grant " + std::to_string(deadline_ms) + " " + context_.address()));
+  void push(uint32_t deadline_ms, uint32_t layers, uint32_t lease_ms = 0) {
+    ASSERT_TRUE(child_.write_line("grant " + std::to_string(deadline_ms) + " " +
+                                  context_.address() + " " + std::to_string(lease_ms)));
     transfer_ = start_push(context_, source_);
     require_ok(transfer_.submit_chunk({kTokens, &word_, 0}), "submit_chunk");
     require_ok(word_.advance_to(layers), "advance_to");
@@ -180,6 +208,21 @@ TEST_F(ToChild, FrozenReceiverEndsTheTransferAndOverwrittenSourceIsNeverDelivere
   const auto ended = child_.read_line_after("ENDED ");
   ASSERT_TRUE(ended.has_value());
   EXPECT_NE(*ended, "DONE");
+  ASSERT_TRUE(child_.write_line("foreign"));
+  EXPECT_EQ(child_.read_line_after("FOREIGN ").value_or("?"), "0");
+}
+
+TEST_F(ToChild, FrozenReceiverEndsTheTransferWithTheLease) {
+  push(60000, 1, 1500);
+  ASSERT_TRUE(child_.read_line_after("FIRST").has_value());
+  child_.stop();
+  const auto start = std::chrono::steady_clock::now();
+  const auto end = transfer_.wait(15000);
+  EXPECT_EQ(end.code(), StatusCode::kInDoubt) << end.to_string();
+  EXPECT_NE(end.message().find("lease"), std::string::npos) << end.to_string();
+  EXPECT_LT(since_ms(start), 1500 + 2000 + 5000);
+  source_.memory().fill_pattern(kOverwritten);
+  child_.resume();
   ASSERT_TRUE(child_.write_line("foreign"));
   EXPECT_EQ(child_.read_line_after("FOREIGN ").value_or("?"), "0");
 }
