@@ -111,6 +111,7 @@ void PrefillServer::handle(const Event& event) {
       break;
     case EventKind::kGrantOffered:
     case EventKind::kGrantEnded:
+    case EventKind::kEventsLost:
       break;
   }
 }

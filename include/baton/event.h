@@ -1,6 +1,11 @@
 // Event: what Context::poll_events delivers. Exactly one kTransferEnded per Transfer and one
 // kGrantEnded per Grant.
 //
+// Nobody has to poll. What waits is bounded by ContextOptions::max_events: of ends of requests, and
+// of kPeerUp and kPeerDown, as many wait, each; one more takes the place of the oldest of its sort,
+// and kEventsLost tells of it. One more kMessage drops the peer that sent it. A kGrantOffered goes,
+// unpolled, when its Grant ends or the peer goes down.
+//
 // Thread rule: values.
 #pragma once
 
@@ -21,6 +26,7 @@ enum class EventKind : uint8_t {
   kGrantEnded,     // peer, grant, tag, status: OK when DONE. Its pages are quiet
   kTransferEnded,  // peer, grant, transfer, status: OK when DONE. Its memory is quiet
   kMessage,        // peer, tag_number, message
+  kEventsLost,     // tag_number: how many. Delivered before those that are left
 };
 
 struct Event {

@@ -76,8 +76,8 @@ struct ContextOptions {
   // ---- bounds
   uint32_t max_submissions =
       4096;  // entries between callers and the data thread; full: BUSY. A power of two
-  uint32_t max_events =
-      65536;  // events that nobody polled; further messages of peers are refused. A power of two
+  uint32_t max_events = 65536;  // events of each sort that wait to be polled; what happens then:
+                                // event.h. A power of two
   // Grants and Transfers alive at once, each; offers of one peer, too: a Grant past them ends
   // EXHAUSTED on its side.
   uint32_t max_live = 4096;

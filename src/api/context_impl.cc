@@ -219,7 +219,7 @@ Status ContextImpl::run_on_data(const std::function<void()>& task) {
 
 void ContextImpl::emit(Event event) {
   const PeerId peer = event.peer;
-  if (events_->push(std::move(event))) return;
+  if (events_->push(std::move(event)).has_value()) return;
   drop_peer(peer, Status(StatusCode::kExhausted,
                          "more messages than ContextOptions::max_events wait unpolled"));
 }

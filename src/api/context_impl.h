@@ -129,6 +129,7 @@ class ContextImpl : public handoff::EngineOutput,
     wire::GrantOffer message;
     int64_t arrived_ns = 0;
     bool taken = false;  // a Transfer answered it
+    uint64_t event = 0;  // number of its kGrantOffered, which goes with it
   };
 
   explicit ContextImpl(ContextOptions options);

@@ -130,21 +130,22 @@ void ContextImpl::on_stream_failed(PeerId peer, PathEpoch, const Status& why) {
 // ---- data thread, and the control thread when nothing could be opened
 
 void ContextImpl::path_ready(PeerId peer, const Status& status) {
-  bool report = false;
   {
     const std::lock_guard<std::mutex> lock(state_mutex_);
     const auto found = peers_.find(peer);
     if (found == peers_.end() || found->second.phase == PeerPhase::kFailed) return;
     found->second.phase = status.is_ok() ? PeerPhase::kReady : PeerPhase::kFailed;
     found->second.failure = status;
-    found->second.reported = report = status.is_ok();
+    found->second.reported = status.is_ok();
+    if (found->second.reported) {
+      // With the lock held: on_peer_down(), which finds `reported`, comes with kPeerDown after it.
+      Event event;
+      event.kind = EventKind::kPeerUp;
+      event.peer = peer;
+      emit(std::move(event));
+    }
   }
   state_changed_.notify_all();
-  if (!report) return;
-  Event event;
-  event.kind = EventKind::kPeerUp;
-  event.peer = peer;
-  emit(std::move(event));
 }
 
 }  // namespace baton::api

@@ -318,7 +318,11 @@ void ContextImpl::on_peer_down(PeerId peer, const Status& why) {
         peers_.erase(found);
       }
     }
-    std::erase_if(offers_, [peer](const auto& offer) { return offer.second.peer == peer; });
+    std::erase_if(offers_, [&](const auto& offer) {
+      if (offer.second.peer != peer) return false;
+      events_->withdraw(offer.second.event);
+      return true;
+    });
   }
   state_changed_.notify_all();
   // Gates first: they do not wait for the data thread.

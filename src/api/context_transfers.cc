@@ -35,6 +35,7 @@ void ContextImpl::offer_arrived(PeerId peer, wire::GrantOffer message) {
   event.peer = peer;
   event.grant = message.grant;
   event.tag = message.tag;
+  const GrantId grant = message.grant;
   Status refused;
   {
     const std::lock_guard<std::mutex> lock(state_mutex_);
@@ -50,23 +51,25 @@ void ContextImpl::offer_arrived(PeerId peer, wire::GrantOffer message) {
                      " offers of one peer (ContextOptions::max_live), and no more");
     } else {
       ++from->second.offers;
-      offers_[message.grant] = Offer{peer, std::move(message), clock_.now_ns(), false};
+      // With the lock held: kPeerDown comes after it, or withdraws it.
+      const auto number = events_->push(std::move(event));
+      offers_[grant] = Offer{peer, std::move(message), clock_.now_ns(), false, *number};
     }
   }
   if (!refused.is_ok()) {
     // As a writer that gives up: the Grant ends there with this code.
-    Status told = send(peer, wire::Cancel{event.grant, refused.code(), refused.message()});
+    Status told = send(peer, wire::Cancel{grant, refused.code(), refused.message()});
     if (!told.is_ok()) drop_peer(peer, told);
     return;
   }
   state_changed_.notify_all();
-  emit(std::move(event));
 }
 
 void ContextImpl::offer_ended(PeerId peer, GrantId grant) {
   const std::lock_guard<std::mutex> lock(state_mutex_);
   const auto found = offers_.find(grant);
   if (found == offers_.end() || found->second.peer != peer) return;
+  events_->withdraw(found->second.event);
   offers_.erase(found);
   const auto from = peers_.find(peer);
   if (from != peers_.end()) --from->second.offers;

@@ -1,32 +1,75 @@
 #include "src/api/event_queue.h"
 
 #include <chrono>
+#include <utility>
 
 namespace baton::api {
 
-EventQueue::EventQueue(base::EventFd event_fd, size_t max_messages)
-    : event_fd_(std::move(event_fd)), max_messages_(max_messages) {}
+EventQueue::EventQueue(base::EventFd event_fd, size_t limit)
+    : event_fd_(std::move(event_fd)), limit_(limit) {}
 
-bool EventQueue::push(Event event) {
+EventQueue::Line& EventQueue::line_of(EventKind kind) {
+  switch (kind) {
+    case EventKind::kMessage:
+      return messages_;
+    case EventKind::kGrantOffered:
+      return offers_;
+    case EventKind::kGrantEnded:
+    case EventKind::kTransferEnded:
+      return ends_;
+    case EventKind::kPeerUp:
+    case EventKind::kPeerDown:
+    case EventKind::kEventsLost:
+      break;
+  }
+  return peers_;
+}
+
+bool EventQueue::is_empty() const {
+  return lost_ == 0 && messages_.empty() && offers_.empty() && ends_.empty() && peers_.empty();
+}
+
+std::optional<uint64_t> EventQueue::push(Event event) {
+  uint64_t number = 0;
   {
     const std::lock_guard<std::mutex> lock(mutex_);
-    if (event.kind == EventKind::kMessage) {
-      if (num_messages_ == max_messages_) return false;
-      ++num_messages_;
+    Line& line = line_of(event.kind);
+    if (&line != &offers_ && line.size() >= limit_) {
+      if (&line == &messages_) return std::nullopt;
+      line.erase(line.begin());
+      ++lost_;
     }
-    events_.push_back(std::move(event));
+    number = ++last_number_;
+    line.emplace(number, std::move(event));
   }
   event_fd_.signal();
   arrived_.notify_one();
-  return true;
+  return number;
+}
+
+void EventQueue::withdraw(uint64_t number) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  for (Line* line : {&offers_, &messages_, &ends_, &peers_}) line->erase(number);
+  if (is_empty()) event_fd_.clear();
 }
 
 std::optional<Event> EventQueue::take_locked() {
-  if (events_.empty()) return std::nullopt;
-  Event event = std::move(events_.front());
-  events_.pop_front();
-  if (event.kind == EventKind::kMessage) --num_messages_;
-  if (events_.empty()) event_fd_.clear();
+  std::optional<Event> event;
+  if (lost_ > 0) {
+    event.emplace();
+    event->kind = EventKind::kEventsLost;
+    event->tag_number = std::exchange(lost_, 0u);
+  } else {
+    Line* oldest = nullptr;
+    for (Line* line : {&messages_, &offers_, &ends_, &peers_}) {
+      if (line->empty()) continue;
+      if (oldest == nullptr || line->begin()->first < oldest->begin()->first) oldest = line;
+    }
+    if (oldest == nullptr) return std::nullopt;
+    event = std::move(oldest->begin()->second);
+    oldest->erase(oldest->begin());
+  }
+  if (is_empty()) event_fd_.clear();
   return event;
 }
 
@@ -50,7 +93,7 @@ std::optional<Event> EventQueue::wait(int64_t deadline_ns) {
   // steady_clock is CLOCK_MONOTONIC here.
   const std::chrono::steady_clock::time_point until{std::chrono::nanoseconds(deadline_ns)};
   std::unique_lock<std::mutex> lock(mutex_);
-  arrived_.wait_until(lock, until, [this] { return !events_.empty(); });
+  arrived_.wait_until(lock, until, [this] { return !is_empty(); });
   return take_locked();
 }
 

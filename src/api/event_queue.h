@@ -1,15 +1,20 @@
 // EventQueue: what happened and nobody has polled yet, with a descriptor that polls readable
 // meanwhile.
 //
-// Invariants: events of requests are never refused (live requests bound them); messages of peers
-// are, past the limit.
+// Invariants:
+//  1. What waits is bounded, whether anybody polls or not, and whatever peers do: ends of requests,
+//     and comings and goings of peers, by the limit each, the oldest making room; messages by the
+//     limit, one more being refused; offers by the offers that stand, since an offer's event is
+//     withdrawn with it.
+//  2. Nothing is lost silently: kEventsLost comes before what is left.
+//  3. Those that are left come in the order in which they were pushed.
 //
 // Thread rule: thread-safe.
 #pragma once
 
 #include <condition_variable>
 #include <cstdint>
-#include <deque>
+#include <map>
 #include <mutex>
 #include <optional>
 #include <span>
@@ -22,11 +27,13 @@ namespace baton::api {
 
 class EventQueue {
  public:
-  // `max_messages`: events of kind kMessage that may wait.
-  EventQueue(base::EventFd event_fd, size_t max_messages);
+  // `limit`: of messages, of ends, and of comings and goings, each.
+  EventQueue(base::EventFd event_fd, size_t limit);
 
-  // False when it is a message too many; it is then dropped.
-  [[nodiscard]] bool push(Event event);
+  // The event's number. Nothing when it is a message too many; it is then dropped.
+  [[nodiscard]] std::optional<uint64_t> push(Event event);
+  // Takes an event back that nobody has polled yet; of others nothing is left to take.
+  void withdraw(uint64_t number);
   size_t poll(std::span<Event> out);
   std::optional<Event> take();
   // Blocks until an event waits or CLOCK_MONOTONIC `deadline_ns`.
@@ -34,14 +41,24 @@ class EventQueue {
   int fd() const { return event_fd_.fd(); }
 
  private:
+  // Events of one sort, by number.
+  using Line = std::map<uint64_t, Event>;
+
+  Line& line_of(EventKind kind);
+  bool is_empty() const;
   std::optional<Event> take_locked();
 
   const base::EventFd event_fd_;
-  const size_t max_messages_;
+  const size_t limit_;
   std::mutex mutex_;
   std::condition_variable arrived_;
-  std::deque<Event> events_;  // guarded by mutex_
-  size_t num_messages_ = 0;   // guarded by mutex_
+  // Guarded by mutex_.
+  Line messages_;
+  Line offers_;
+  Line ends_;
+  Line peers_;
+  uint64_t last_number_ = 0;
+  uint64_t lost_ = 0;  // since kEventsLost was delivered last
 };
 
 }  // namespace baton::api

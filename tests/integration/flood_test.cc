@@ -193,5 +193,52 @@ TEST_F(Flood, OfGrantsEndsThoseThatAreTooMany) {
   EXPECT_EQ(late.state(), baton::State::kActive);
 }
 
+// Neither side polls. What is left at the end is bounded, and says so.
+TEST_F(Flood, OfEventsThatNobodyPollsIsBounded) {
+  constexpr uint32_t kKept = 4;
+  baton::ContextOptions options = quiet_options("granter");
+  options.max_events = kKept;
+  auto granter = require(baton::Context::create(options), "Context::create");
+  options.name = "offered";
+  auto offered = require(baton::Context::create(options), "Context::create");
+  std::vector<uint8_t> memory(64);
+  baton::SectionOptions section_options;
+  section_options.address = memory.data();
+  section_options.length_bytes = memory.size();
+  auto section = require(granter.register_section(section_options), "register_section");
+  baton::RangeGrantRequest request;
+  request.peer = require(granter.connect(offered.address()), "connect");
+  request.ranges = {{section.id(), 0, 64}};
+  for (uint32_t i = 0; i < 5 * kKept; ++i) {
+    request.tag = std::to_string(i);
+    auto grant = require(granter.grant_ranges(request), "grant_ranges");
+    require(offered.wait_offer(request.tag, 20000), "wait_offer");
+    grant.cancel();
+    EXPECT_EQ(grant.wait(20000).code(), StatusCode::kCancelled);
+  }
+  request.tag = "stands";
+  auto stands = require(granter.grant_ranges(request), "grant_ranges");
+  require(offered.wait_offer(request.tag, 20000), "wait_offer");
+  std::vector<baton::Event> events(200);
+  // The event of an end comes a moment after the end.
+  uint64_t ends = 0;
+  uint64_t lost = 0;
+  ASSERT_TRUE(wait_until([&] {
+    const size_t count = granter.poll_events(events);
+    for (size_t i = 0; i < count; ++i) {
+      ends += events[i].kind == EventKind::kGrantEnded;
+      if (events[i].kind == EventKind::kEventsLost) lost += events[i].tag_number;
+    }
+    return ends + lost == 5 * kKept;
+  })) << ends
+      << " ends, " << lost << " lost";
+  EXPECT_GE(lost, 4 * kKept - 1);
+  // Of the offers only the one that stands.
+  ASSERT_EQ(offered.poll_events(events), 2u);
+  EXPECT_EQ(events[0].kind, EventKind::kPeerUp);
+  EXPECT_EQ(events[1].kind, EventKind::kGrantOffered);
+  EXPECT_EQ(events[1].tag, "stands");
+}
+
 }  // namespace
 }  // namespace baton_test

@@ -35,7 +35,8 @@ class EventQueueTest : public testing::Test {
 };
 
 TEST_F(EventQueueTest, GivesEventsInTheirOrder) {
-  for (uint64_t i = 0; i < 5; ++i) EXPECT_TRUE(queue_.push(event(EventKind::kGrantEnded, i)));
+  for (uint64_t i = 0; i < 5; ++i)
+    EXPECT_TRUE(queue_.push(event(EventKind::kGrantOffered, i)).has_value());
   std::array<Event, 3> out;
   ASSERT_EQ(queue_.poll(out), 3u);
   for (uint64_t i = 0; i < 3; ++i) EXPECT_EQ(out[i].tag_number, i);
@@ -46,54 +47,98 @@ TEST_F(EventQueueTest, GivesEventsInTheirOrder) {
 }
 
 TEST_F(EventQueueTest, MessagesPastTheLimitAreRefused) {
-  for (uint64_t i = 0; i < 4; ++i) EXPECT_TRUE(queue_.push(event(EventKind::kMessage, i)));
-  EXPECT_FALSE(queue_.push(event(EventKind::kMessage, 4)));
+  for (uint64_t i = 0; i < 4; ++i)
+    EXPECT_TRUE(queue_.push(event(EventKind::kMessage, i)).has_value());
+  EXPECT_FALSE(queue_.push(event(EventKind::kMessage, 4)).has_value());
   EXPECT_EQ(queue_.take()->tag_number, 0u);
-  EXPECT_TRUE(queue_.push(event(EventKind::kMessage, 5))) << "room again";
-  EXPECT_FALSE(queue_.push(event(EventKind::kMessage, 6)));
+  EXPECT_TRUE(queue_.push(event(EventKind::kMessage, 5)).has_value()) << "room again";
+  EXPECT_FALSE(queue_.push(event(EventKind::kMessage, 6)).has_value());
   for (const uint64_t expected : {1u, 2u, 3u, 5u}) EXPECT_EQ(queue_.take()->tag_number, expected);
   EXPECT_FALSE(queue_.take().has_value());
 }
 
-TEST_F(EventQueueTest, EventsOfRequestsAreNeverRefused) {
-  for (uint64_t i = 0; i < 4; ++i) ASSERT_TRUE(queue_.push(event(EventKind::kMessage, i)));
-  constexpr EventKind kOthers[] = {EventKind::kPeerUp, EventKind::kPeerDown,
-                                   EventKind::kGrantOffered, EventKind::kGrantEnded,
-                                   EventKind::kTransferEnded};
-  for (int round = 0; round < 20; ++round) {
-    for (const EventKind kind : kOthers) EXPECT_TRUE(queue_.push(event(kind)));
+// A program that never polls.
+TEST_F(EventQueueTest, TheOldestEndMakesRoomAndThatIsTold) {
+  for (uint64_t i = 1; i <= 10; ++i) {
+    const EventKind kind = i % 2 == 0 ? EventKind::kGrantEnded : EventKind::kTransferEnded;
+    EXPECT_TRUE(queue_.push(event(kind, i)).has_value());
   }
-  std::vector<Event> out(200);
-  EXPECT_EQ(queue_.poll(out), 104u);
+  EXPECT_TRUE(is_readable(queue_));
+  std::vector<Event> out(20);
+  ASSERT_EQ(queue_.poll(out), 5u);
+  EXPECT_EQ(out[0].kind, EventKind::kEventsLost);
+  EXPECT_EQ(out[0].tag_number, 6u);
+  for (uint64_t i = 1; i <= 4; ++i) EXPECT_EQ(out[i].tag_number, 6 + i);
+  EXPECT_FALSE(is_readable(queue_));
+  ASSERT_TRUE(queue_.push(event(EventKind::kGrantEnded, 11)).has_value());
+  EXPECT_EQ(queue_.take()->tag_number, 11u) << "what was lost is told once";
+}
+
+// Whatever a peer does, it pushes out no end of a request.
+TEST_F(EventQueueTest, EachSortHasItsOwnRoomAndTheOrderIsKept) {
+  constexpr EventKind kKinds[] = {EventKind::kGrantEnded, EventKind::kMessage, EventKind::kPeerUp,
+                                  EventKind::kGrantOffered};
+  uint64_t number = 0;
+  for (int round = 0; round < 4; ++round) {
+    for (const EventKind kind : kKinds) EXPECT_TRUE(queue_.push(event(kind, number++)).has_value());
+  }
+  std::vector<Event> out(20);
+  ASSERT_EQ(queue_.poll(out), 16u);
+  for (uint64_t i = 0; i < 16; ++i) EXPECT_EQ(out[i].tag_number, i);
+  for (uint64_t i = 0; i < 4; ++i) ASSERT_TRUE(queue_.push(event(EventKind::kGrantEnded, i)));
+  for (int i = 0; i < 100; ++i) ASSERT_TRUE(queue_.push(event(EventKind::kPeerDown)));
+  ASSERT_EQ(queue_.poll(out), 9u);
+  EXPECT_EQ(out[0].tag_number, 96u);
+  for (uint64_t i = 0; i < 4; ++i) {
+    EXPECT_EQ(out[1 + i].kind, EventKind::kGrantEnded);
+    EXPECT_EQ(out[1 + i].tag_number, i);
+  }
+}
+
+TEST_F(EventQueueTest, AnOfferGoesWithItsEvent) {
+  std::vector<uint64_t> numbers;
+  for (uint64_t i = 0; i < 10; ++i)
+    numbers.push_back(queue_.push(event(EventKind::kGrantOffered, i)).value());
+  for (const uint64_t i : {0u, 3u, 9u}) queue_.withdraw(numbers[i]);
+  queue_.withdraw(numbers[3]);
+  std::vector<Event> out(20);
+  ASSERT_EQ(queue_.poll(out), 7u);
+  EXPECT_EQ(out[0].tag_number, 1u);
+  EXPECT_EQ(out[2].tag_number, 4u);
+  const uint64_t last = queue_.push(event(EventKind::kGrantOffered)).value();
+  EXPECT_TRUE(is_readable(queue_));
+  queue_.withdraw(last);
+  EXPECT_FALSE(is_readable(queue_));
+  EXPECT_FALSE(queue_.take().has_value());
 }
 
 TEST_F(EventQueueTest, OtherEventsTakeNoRoomFromMessages) {
-  for (int i = 0; i < 10; ++i) ASSERT_TRUE(queue_.push(event(EventKind::kGrantEnded)));
-  for (int i = 0; i < 4; ++i) EXPECT_TRUE(queue_.push(event(EventKind::kMessage)));
-  EXPECT_FALSE(queue_.push(event(EventKind::kMessage)));
+  for (int i = 0; i < 4; ++i) ASSERT_TRUE(queue_.push(event(EventKind::kGrantEnded)).has_value());
+  for (int i = 0; i < 4; ++i) EXPECT_TRUE(queue_.push(event(EventKind::kMessage)).has_value());
+  EXPECT_FALSE(queue_.push(event(EventKind::kMessage)).has_value());
 }
 
 TEST_F(EventQueueTest, TheDescriptorIsReadableWhileEventsWait) {
   EXPECT_FALSE(is_readable(queue_));
-  ASSERT_TRUE(queue_.push(event(EventKind::kPeerUp)));
-  ASSERT_TRUE(queue_.push(event(EventKind::kPeerUp)));
+  ASSERT_TRUE(queue_.push(event(EventKind::kPeerUp)).has_value());
+  ASSERT_TRUE(queue_.push(event(EventKind::kPeerUp)).has_value());
   EXPECT_TRUE(is_readable(queue_));
   EXPECT_TRUE(queue_.take().has_value());
   EXPECT_TRUE(is_readable(queue_)) << "one waits still";
   EXPECT_TRUE(queue_.take().has_value());
   EXPECT_FALSE(is_readable(queue_));
-  ASSERT_TRUE(queue_.push(event(EventKind::kPeerUp)));
+  ASSERT_TRUE(queue_.push(event(EventKind::kPeerUp)).has_value());
   EXPECT_TRUE(is_readable(queue_));
 }
 
 TEST_F(EventQueueTest, ARefusedMessageDoesNotWakeAnybody) {
   EventQueue none(base::EventFd::create().value(), 0);
-  EXPECT_FALSE(none.push(event(EventKind::kMessage)));
+  EXPECT_FALSE(none.push(event(EventKind::kMessage)).has_value());
   EXPECT_FALSE(is_readable(none));
 }
 
 TEST_F(EventQueueTest, WaitTakesWhatIsThereAtOnce) {
-  ASSERT_TRUE(queue_.push(event(EventKind::kPeerUp, 9)));
+  ASSERT_TRUE(queue_.push(event(EventKind::kPeerUp, 9)).has_value());
   const auto got = queue_.wait(base::monotonic_now_ns() - kSecondNs);
   ASSERT_TRUE(got.has_value());
   EXPECT_EQ(got->tag_number, 9u);
@@ -104,7 +149,7 @@ TEST_F(EventQueueTest, WaitEndsAtItsDeadline) {
 }
 
 TEST_F(EventQueueTest, WaitIsWokenByAnEvent) {
-  std::thread pusher([&] { EXPECT_TRUE(queue_.push(event(EventKind::kPeerDown, 3))); });
+  std::thread pusher([&] { EXPECT_TRUE(queue_.push(event(EventKind::kPeerDown, 3)).has_value()); });
   const auto got = queue_.wait(base::monotonic_now_ns() + 60 * kSecondNs);
   pusher.join();
   ASSERT_TRUE(got.has_value());
@@ -113,20 +158,23 @@ TEST_F(EventQueueTest, WaitIsWokenByAnEvent) {
 
 TEST_F(EventQueueTest, EveryEventIsTakenOnceByWhoeverWaits) {
   constexpr uint64_t kEvents = 2000;
+  EventQueue queue(base::EventFd::create().value(), kEvents);
   constexpr size_t kTakers = 3;
   std::vector<std::vector<uint64_t>> taken(kTakers);
   std::vector<std::thread> takers;
   for (size_t i = 0; i < kTakers; ++i) {
     takers.emplace_back([&, i] {
       for (;;) {
-        const auto got = queue_.wait(base::monotonic_now_ns() + 60 * kSecondNs);
+        const auto got = queue.wait(base::monotonic_now_ns() + 60 * kSecondNs);
         if (!got.has_value() || got->kind == EventKind::kPeerDown) return;
         taken[i].push_back(got->tag_number);
       }
     });
   }
-  for (uint64_t i = 0; i < kEvents; ++i) ASSERT_TRUE(queue_.push(event(EventKind::kGrantEnded, i)));
-  for (size_t i = 0; i < kTakers; ++i) ASSERT_TRUE(queue_.push(event(EventKind::kPeerDown)));
+  for (uint64_t i = 0; i < kEvents; ++i)
+    ASSERT_TRUE(queue.push(event(EventKind::kGrantEnded, i)).has_value());
+  for (size_t i = 0; i < kTakers; ++i)
+    ASSERT_TRUE(queue.push(event(EventKind::kPeerDown)).has_value());
   for (std::thread& taker : takers) taker.join();
   std::vector<bool> seen(kEvents, false);
   for (const auto& numbers : taken) {
