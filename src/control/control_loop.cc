@@ -39,6 +39,8 @@ void ControlPlaneImpl::run() {
     flush_all();
     sweep();
   }
+  // What was sent before stop() goes before the Goodbye.
+  run_commands();
   say_goodbye_to_all();
 }
 
