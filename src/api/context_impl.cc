@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "baton/plugin/builtin.h"
+#include "src/api/own_time.h"
 #include "src/base/assert.h"
 #include "src/base/random.h"
 
@@ -250,41 +251,57 @@ Status ContextImpl::close(uint32_t drain_ms) {
     const std::lock_guard<std::mutex> lock(state_mutex_);
     closing_.store(true, std::memory_order_release);
   }
-  const auto all_ended = [this] {
-    const std::lock_guard<std::mutex> lock(state_mutex_);
-    return live_grants_.empty() && live_transfers_.empty();
-  };
-  const auto sleep = [this](int64_t until_ns) {
-    std::unique_lock<std::mutex> lock(state_mutex_);
-    state_changed_.wait_until(
-        lock, std::chrono::steady_clock::time_point(std::chrono::nanoseconds(until_ns)));
-  };
-  bool drained = true;
-  if (engine_ != nullptr && loop_ != nullptr && control_ != nullptr) {
-    drained = wait_until(clock_.now_ns() + int64_t{drain_ms} * kMsNs, all_ended, sleep);
-    if (!drained) {
-      std::vector<PeerId> known;
-      {
-        const std::lock_guard<std::mutex> lock(state_mutex_);
-        for (const auto& [peer, entry] : peers_) known.push_back(peer);
-      }
-      for (const PeerId peer : known) {
-        fail_peer_requests(peer, Status(StatusCode::kCancelled, "the local Context closes"));
-      }
-      wait_until(clock_.now_ns() + kEndAfterCancelNs, all_ended, sleep);
-    }
-  }
+  const bool is_complete = engine_ != nullptr && loop_ != nullptr && control_ != nullptr;
+  const bool drained = !is_complete || drain(drain_ms);
   if (control_ != nullptr) control_->stop();
   if (loop_ != nullptr) loop_->stop();
+  take_down();
+  closed_ = true;
+  if (drained) return Status::ok();
+  return Status(StatusCode::kDeadlineExceeded, "requests that had not ended within " +
+                                                   std::to_string(drain_ms) + " ms were cancelled");
+}
+
+bool ContextImpl::drain(uint32_t drain_ms) {
+  const auto none_lives = [this] { return live_grants_.empty() && live_transfers_.empty(); };
+  const auto is_done = [&] {
+    const std::lock_guard<std::mutex> lock(state_mutex_);
+    return none_lives();
+  };
+  const auto sleep = [&](int64_t until_ns) {
+    std::unique_lock<std::mutex> lock(state_mutex_);
+    const std::chrono::steady_clock::time_point until{std::chrono::nanoseconds(until_ns)};
+    state_changed_.wait_until(lock, until, none_lives);
+  };
+  if (wait_until(clock_.now_ns() + int64_t{drain_ms} * kMsNs, is_done, sleep)) return true;
+  // Whoever waits for a request wakes a moment before it is live no more, and before the peer is
+  // told: such a one needs no cancel, but that moment.
+  bool all_ended = true;
+  std::vector<PeerId> known;
+  {
+    const std::lock_guard<std::mutex> lock(state_mutex_);
+    for (const auto& [id, grant] : live_grants_) all_ended = all_ended && grant->life.is_terminal();
+    for (const auto& [id, transfer] : live_transfers_)
+      all_ended = all_ended && transfer->life.is_terminal();
+    for (const auto& [peer, entry] : peers_) known.push_back(peer);
+  }
+  for (const PeerId peer : known)
+    fail_peer_requests(peer, Status(StatusCode::kCancelled, "the local Context closes"));
+  wait_until(clock_.now_ns() + kEndAfterCancelNs, is_done, sleep);
+  return all_ended;
+}
+
+void ContextImpl::take_down() {
   // A caller who drives, or has a task for the data path, at the same time finds the loop as it
   // was, or gone.
   const std::lock_guard<std::mutex> driving(progress_mutex_);
   if (loop_ != nullptr) {
-    const int64_t give_up_ns = clock_.now_ns() + kEndAfterCancelNs;
+    OwnTime time(clock_.now_ns());
     // The data thread is gone: what remains is fenced, and what is queued is run, from here.
     while (!engine_->shut_down(clock_.now_ns()) || engine_->has_work()) {
       for (const auto& rail : rails_) rail->plugin().progress(rail->handle(), 1u << 20);
-      BATON_ASSERT(clock_.now_ns() < give_up_ns, "every fence of a plug-in ends");
+      BATON_ASSERT(time.spent_ns(clock_.now_ns()) < kEndAfterCancelNs,
+                   "every fence of a plug-in ends");
     }
   }
   // Also those that are not open yet, or whose end is under way.
@@ -294,10 +311,6 @@ Status ContextImpl::close(uint32_t drain_ms) {
   }
   loop_.reset();
   rails_.clear();
-  closed_ = true;
-  if (drained) return Status::ok();
-  return Status(StatusCode::kDeadlineExceeded, "requests that had not ended within " +
-                                                   std::to_string(drain_ms) + " ms were cancelled");
 }
 
 }  // namespace baton::api

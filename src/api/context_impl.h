@@ -144,6 +144,12 @@ class ContextImpl : public handoff::EngineOutput,
   // the data path down; the task did not run.
   Status run_on_data(const std::function<void()>& task);
 
+  // close(), in this order. Lets requests end for so long, and cancels the rest: false when there
+  // was any.
+  bool drain(uint32_t drain_ms);
+  // REQUIRES: no library thread runs any more.
+  void take_down();
+
   // context_sections.cc
   // From the rails and from the table. REQUIRES: withdrawn, no users.
   void unregister(const std::shared_ptr<section::SectionRecord>& record);

@@ -167,6 +167,40 @@ TEST_P(ClosePair, GrantsThatAreMadeMeanwhileEndOrAreRefused) {
   }
 }
 
+// Whoever waited for a hand-off and closes at once has cancelled nothing, and its peer hears how it
+// ended.
+TEST(CloseAtOnce, AfterAWaitCancelsNothing) {
+  ContextPair pair({"tcp", true, test_seed()});
+  PoolShape shape;
+  shape.layers = 1;
+  Pool source(shape);
+  Pool target(shape);
+  source.publish(pair.prefill(), "kv");
+  for (int round = 0; round < 60; ++round) {
+    auto decode = require(baton::Context::create(quiet_options("round-" + std::to_string(round))),
+                          "Context::create");
+    target.publish(decode, "kv");
+    baton::GrantRequest request;
+    request.peer = require(decode.connect(pair.prefill().address()), "connect");
+    request.cache = target.cache();
+    request.source_cache = "kv";
+    request.tag = std::to_string(round);
+    request.tokens = {0, 16};
+    request.block_lists = {{0}};
+    auto held = require(decode.grant(request), "grant");
+    baton::PushRequest push;
+    push.grant = require(pair.prefill().wait_offer(request.tag, 20000), "wait_offer").id;
+    push.cache = source.cache();
+    push.block_lists = {{0}};
+    auto transfer = require(pair.prefill().push(push), "push");
+    require_ok(transfer.seal(), "seal");
+    require_ok(held.wait(20000), "Grant::wait");
+    const auto closed = decode.close(0);
+    EXPECT_TRUE(closed.is_ok()) << "round " << round << ": " << closed.to_string();
+    EXPECT_TRUE(transfer.wait(20000).is_ok()) << transfer.status().to_string();
+  }
+}
+
 // Each thread's check passes before any of them counts.
 TEST_P(ClosePair, NoMoreGrantsLiveThanMay) {
   constexpr uint32_t kMost = 4;
