@@ -74,12 +74,13 @@ struct ContextOptions {
   uint32_t unit_bytes = 1u << 20;
 
   // ---- bounds
-  uint32_t max_submissions =
-      4096;  // entries between callers and the data thread; full: BUSY. A power of two
-  uint32_t max_events = 65536;  // events of each sort that wait to be polled; what happens then:
-                                // event.h. A power of two
+  // Entries between callers and the data thread; full: BUSY. A power of two, 2 to 65,536.
+  uint32_t max_submissions = 4096;
+  // Events of each sort that wait to be polled; what happens then: event.h. A power of two, 2 to
+  // 1,048,576.
+  uint32_t max_events = 65536;
   // Grants and Transfers alive at once, each; offers of one peer, too: a Grant past them ends
-  // EXHAUSTED on its side.
+  // EXHAUSTED on its side. At most 65,536.
   uint32_t max_live = 4096;
 
   // ---- log

@@ -37,6 +37,12 @@ Status check_rails(const std::vector<RailOptions>& rails) {
   return Status::ok();
 }
 
+// A queue's size: a power of two, and no more than memory that is taken for it at once.
+Status check_size(std::string_view field, uint32_t value, uint32_t most) {
+  if (value >= 2 && value <= most && std::has_single_bit(value)) return Status::ok();
+  return wrong(field, std::to_string(value), fmt::format("a power of two, 2 to {}", most));
+}
+
 Status check_times(const ContextOptions& options) {
   BATON_RETURN_IF_ERROR(positive("heartbeat_interval_ms", options.heartbeat_interval_ms));
   BATON_RETURN_IF_ERROR(positive("connect_timeout_ms", options.connect_timeout_ms));
@@ -63,6 +69,8 @@ Status ContextOptions::validate() const {
   constexpr uint32_t kMinUnitBytes = 4u << 10;
   constexpr uint32_t kMaxUnitBytes = 16u << 20;
   constexpr uint32_t kMaxLive = 1u << 16;
+  constexpr uint32_t kMaxSubmissions = 1u << 16;
+  constexpr uint32_t kMaxEvents = 1u << 20;
   constexpr size_t kMaxNameBytes = 128;
   if (name.size() > kMaxNameBytes)
     return wrong("name", fmt::format("{} bytes long", name.size()), "at most 128");
@@ -79,12 +87,8 @@ Status ContextOptions::validate() const {
   if (unit_bytes < kMinUnitBytes || unit_bytes > kMaxUnitBytes) {
     return wrong("unit_bytes", std::to_string(unit_bytes), "4096 to 16777216");
   }
-  if (max_submissions < 2 || !std::has_single_bit(max_submissions)) {
-    return wrong("max_submissions", std::to_string(max_submissions), "a power of two, at least 2");
-  }
-  if (max_events < 2 || !std::has_single_bit(max_events)) {
-    return wrong("max_events", std::to_string(max_events), "a power of two, at least 2");
-  }
+  BATON_RETURN_IF_ERROR(check_size("max_submissions", max_submissions, kMaxSubmissions));
+  BATON_RETURN_IF_ERROR(check_size("max_events", max_events, kMaxEvents));
   if (max_live == 0 || max_live > kMaxLive)
     return wrong("max_live", std::to_string(max_live), "1 to 65536");
   return Status::ok();

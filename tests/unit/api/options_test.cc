@@ -72,9 +72,12 @@ class WrongOption : public testing::TestWithParam<size_t> {
         {"unit_bytes", [](auto& o) { o.unit_bytes = 4095; }, {"4095", "4096 to 16777216"}},
         {"unit_bytes", [](auto& o) { o.unit_bytes = 16777217; }, {"16777217", "4096"}},
         {"max_submissions", [](auto& o) { o.max_submissions = 0; }, {"0", "power of two"}},
-        {"max_submissions", [](auto& o) { o.max_submissions = 1; }, {"1", "at least 2"}},
+        {"max_submissions", [](auto& o) { o.max_submissions = 1; }, {"1", "2 to 65536"}},
+        {"max_submissions", [](auto& o) { o.max_submissions = 1u << 17; }, {"131072", "65536"}},
+        {"max_submissions", [](auto& o) { o.max_submissions = 1u << 31; }, {"2147483648", "65536"}},
         {"max_submissions", [](auto& o) { o.max_submissions = 48; }, {"48", "power of two"}},
-        {"max_events", [](auto& o) { o.max_events = 1; }, {"1", "at least 2"}},
+        {"max_events", [](auto& o) { o.max_events = 1; }, {"1", "2 to 1048576"}},
+        {"max_events", [](auto& o) { o.max_events = 1u << 21; }, {"2097152", "1048576"}},
         {"max_events", [](auto& o) { o.max_events = 65535; }, {"65535", "power of two"}},
         {"max_live", [](auto& o) { o.max_live = 0; }, {"0", "1 to 65536"}},
         {"max_live", [](auto& o) { o.max_live = 65537; }, {"65537", "1 to 65536"}},
@@ -112,6 +115,8 @@ TEST(ContextOptions, LimitsThemselvesAreValid) {
   expect_valid([](auto& o) { o.unit_bytes = 16777216; });
   expect_valid([](auto& o) { o.max_submissions = 2; });
   expect_valid([](auto& o) { o.max_events = 2; });
+  expect_valid([](auto& o) { o.max_submissions = 1u << 16; });
+  expect_valid([](auto& o) { o.max_events = 1u << 20; });
   expect_valid([](auto& o) { o.max_live = 1; });
   expect_valid([](auto& o) { o.max_live = 65536; });
   expect_valid([](auto& o) { o.peer_dead_after_ms = 2000; });
