@@ -1,8 +1,8 @@
 // KvCache: a Layout published to peers, so that hand-offs address KV by block index. Register once,
 // describe once.
 //
-// Ownership: keeps its sections in use until closed. Thread rule: thread-safe; move and destroy
-// from one thread at a time.
+// Ownership: names its Sections and does not keep them: once one is closed, a Grant or Transfer
+// that needs it is refused. Thread rule: thread-safe; move and destroy from one thread at a time.
 #pragma once
 
 #include <memory>

@@ -3,7 +3,7 @@
 // Invariants:
 //  1. A Section is registered on every rail of its Context from register_section until it is
 //  closed.
-//  2. It counts its users (caches, Grants, Transfers). It is never deregistered with work in
+//  2. It counts its users (Grants, Transfers). It is never deregistered with work in
 //  flight.
 //
 // Ownership: the memory stays the caller's, and outlives the Section. Thread rule: thread-safe;
@@ -57,7 +57,8 @@ class BATON_EXPORT Section {
   Section() = default;
   Section(Section&&) noexcept;
   Section& operator=(Section&&) noexcept;
-  // Closes; see close().
+  // Closes; see close(). A failure is logged; the memory stays registered, and is not the caller's
+  // alone, until the Context is closed.
   ~Section();
 
   bool is_open() const { return record_ != nullptr; }

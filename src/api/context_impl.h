@@ -69,6 +69,8 @@ class ContextImpl : public handoff::EngineOutput,
 
   // ---- what handles need
   Status close_section(const std::shared_ptr<section::SectionRecord>& record);
+  // The same for a handle that goes: nobody else can say that it failed.
+  void drop_section(const std::shared_ptr<section::SectionRecord>& record);
   void withdraw_cache(CacheId cache);
   void cancel_grant(const std::shared_ptr<handoff::GrantState>& grant, Status why);
   void cancel_transfer(const std::shared_ptr<handoff::TransferState>& transfer, Status why);

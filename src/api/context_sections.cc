@@ -106,6 +106,15 @@ Status ContextImpl::close_section(const std::shared_ptr<section::SectionRecord>&
   return Status::ok();
 }
 
+void ContextImpl::drop_section(const std::shared_ptr<section::SectionRecord>& record) {
+  const Status closed = close_section(record);
+  if (closed.is_ok()) return;
+  logger_.error(
+      "{} lost its handle and is registered until the Context closes; its memory may be "
+      "written until then: {}",
+      record->describe(), closed.to_string());
+}
+
 Result<KvCache> ContextImpl::publish_cache(CacheOptions options) {
   if (options.name.empty() || options.name.size() > wire::kMaxNameBytes) {
     return Status(StatusCode::kInvalidArgument, "the cache's name \"" + options.name + "\" has " +

@@ -31,13 +31,15 @@ Section::Section(std::shared_ptr<api::ContextImpl> context,
 Section::Section(Section&&) noexcept = default;
 Section& Section::operator=(Section&& other) noexcept {
   if (this != &other) {
-    close().ignore();
+    if (record_ != nullptr) context_->drop_section(record_);
     context_ = std::move(other.context_);
     record_ = std::move(other.record_);
   }
   return *this;
 }
-Section::~Section() { close().ignore(); }
+Section::~Section() {
+  if (record_ != nullptr) context_->drop_section(record_);
+}
 
 SectionId Section::id() const { return record_->id(); }
 void* Section::address() const { return record_->address(); }

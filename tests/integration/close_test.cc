@@ -5,6 +5,8 @@
 
 #include <atomic>
 #include <cstdlib>
+#include <mutex>
+#include <string>
 #include <thread>
 
 #include "tests/integration/plugin_module.h"
@@ -90,9 +92,58 @@ TEST(CloseRace, RegistrationsUnderWayEnd) {
   }
   for (std::thread& thread : threads) thread.join();
   closer.join();
+  module->before_register.store(nullptr);
   EXPECT_EQ(strange, 0);
   EXPECT_EQ(module->regions, 0);
   EXPECT_EQ(module->rails_closed_early, 0);
+}
+
+// The handle goes while the Grant over its memory cannot end: the data path hangs.
+TEST(CloseSection, ADestructorThatFailsIsLogged) {
+  LoadedModule module;
+  registering.store(false);
+  may_register.store(false);
+  std::mutex log_mutex;
+  std::string log;
+  baton::ContextOptions options = quiet_options("hangs");
+  options.plugin_files = {BATON_TEST_MODULE_FILE};
+  options.rails[0].plugin = kModuleName;
+  options.log_callback = [&](baton::LogLevel, std::string_view line) {
+    const std::lock_guard<std::mutex> lock(log_mutex);
+    log += std::string(line) + "\n";
+  };
+  auto context = require(baton::Context::create(options), "Context::create");
+  options.name = "peer";
+  auto peer = require(baton::Context::create(options), "Context::create");
+  std::vector<uint8_t> memory(64);
+  baton::SectionOptions section_options;
+  section_options.name = "kept";
+  section_options.address = memory.data();
+  section_options.length_bytes = memory.size();
+  auto section = require(context.register_section(section_options), "register_section");
+  baton::RangeGrantRequest request;
+  request.peer = require(context.connect(peer.address()), "connect");
+  request.ranges = {{section.id(), 0, 64}};
+  auto held = require(context.grant_ranges(request), "grant_ranges");
+  module->before_register.store(+[] {
+    registering.store(true);
+    wait_until([] { return may_register.load(); });
+  });
+  std::thread hangs([&] { require(register_some(context, memory), "register_section"); });
+  ASSERT_TRUE(wait_until([&] { return registering.load(); }));
+  section = baton::Section();
+  {
+    const std::lock_guard<std::mutex> lock(log_mutex);
+    EXPECT_NE(log.find("section 1 (\"kept\") lost its handle"), std::string::npos) << log;
+    EXPECT_NE(log.find("DEADLINE_EXCEEDED"), std::string::npos) << log;
+    EXPECT_NE(log.find("1 user"), std::string::npos) << log;
+  }
+  may_register.store(true);
+  hangs.join();
+  module->before_register.store(nullptr);
+  EXPECT_EQ(held.wait(20000).code(), StatusCode::kCancelled);
+  context.close(0).ignore();
+  EXPECT_EQ(module->regions, 0) << "the Context's end unregisters it";
 }
 
 class ClosePair : public testing::TestWithParam<baton::ProgressMode> {
