@@ -12,6 +12,9 @@ namespace baton::api {
 namespace {
 
 constexpr int64_t kMsNs = 1'000'000;
+// Of one Grant: 128 MiB. A writer that has a slice of the heads fills one range a token, tensor and
+// layer.
+constexpr size_t kMaxPermittedRanges = 1u << 22;
 
 Status check_times(const ContextOptions& options, uint32_t deadline_ms, uint32_t lease_ms) {
   constexpr uint32_t kMaxMs = wire::kMaxLeaseMs;
@@ -127,10 +130,23 @@ Status ContextImpl::fill_kv_grant(handoff::GrantState& grant, const GrantRequest
 
 Status ContextImpl::permit_units(handoff::GrantState& grant, const kv::Plan& plan) {
   std::map<SectionId, uint8_t*> memory;
+  handoff::PermissionTable::Range range;  // grows while units adjoin; no section is 0
+  size_t num_ranges = 0;
   kv::Unit unit;
   for (uint32_t layer = 0; layer < plan.num_layers(); ++layer) {
     auto cursor = plan.cursor(layer, grant.tokens);
     while (cursor.next(unit)) {
+      if (unit.target_section.value == range.section && unit.target_offset_bytes == range.end) {
+        range.end += unit.length_bytes;
+        continue;
+      }
+      if (num_ranges++ > 0) grant.permissions.add(range);
+      if (num_ranges > kMaxPermittedRanges) {
+        return Status(StatusCode::kOutOfRange,
+                      "the grant opens more than " + std::to_string(kMaxPermittedRanges) +
+                          " ranges of memory that do not adjoin: grant fewer tokens at a time, or "
+                          "receive into a cache that holds the sender's heads alone");
+      }
       auto [held, is_new] = memory.try_emplace(unit.target_section, nullptr);
       if (is_new) {
         auto use = sections_.acquire(unit.target_section);
@@ -138,10 +154,11 @@ Status ContextImpl::permit_units(handoff::GrantState& grant, const kv::Plan& pla
         held->second = static_cast<uint8_t*>((*use)->address());
         grant.uses.push_back(std::move(use).value());
       }
-      grant.permissions.add({unit.target_section.value, unit.target_offset_bytes,
-                             unit.target_offset_bytes + unit.length_bytes, held->second});
+      range = {unit.target_section.value, unit.target_offset_bytes,
+               unit.target_offset_bytes + unit.length_bytes, held->second};
     }
   }
+  if (num_ranges > 0) grant.permissions.add(range);
   grant.permissions.seal();
   return Status::ok();
 }

@@ -6,6 +6,7 @@
 #include "tests/integration/rig.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/test_seed.h"
+#include "tests/support/wait_until.h"
 
 namespace baton_test {
 namespace {
@@ -91,6 +92,50 @@ TEST_F(BadInput, MoreBlocksThanAGrantNames) {
   expect_error(pair_.decode().grant(bad).status(), StatusCode::kOutOfRange, {"1048577", "1048576"});
 }
 
+// A slice of the heads leaves gaps: each token of each layer is a range of its own, for each of
+// which the receiver would keep a permission.
+TEST_F(BadInput, MoreRangesThanAGrantOpens) {
+  baton::LayerGroup group;
+  group.block_tokens = 110'000;
+  group.heads_total = 2;
+  group.head_elements = 1;
+  group.num_blocks = 1;
+  for (uint32_t layer = 0; layer < 40; ++layer) group.layers.push_back(layer);
+  std::vector<uint8_t> memory(group.layers.size() * group.block_tokens * 4);
+  std::vector<baton::Section> sections;
+  std::vector<baton::KvCache> caches;
+  const auto publish = [&](baton::Context& context, uint32_t heads) {
+    baton::SectionOptions section;
+    section.address = memory.data();
+    section.length_bytes = memory.size();
+    sections.push_back(require(context.register_section(section), "register_section"));
+    group.heads = heads;
+    group.places.clear();
+    const uint64_t stride = uint64_t{group.block_tokens} * heads * 2;
+    for (uint64_t layer = 0; layer < group.layers.size(); ++layer)
+      group.places.push_back({sections.back().id(), layer * stride, stride});
+    baton::CacheOptions cache;
+    cache.name = "heads";
+    cache.layout.groups = {group};
+    caches.push_back(require(context.publish_cache(cache), "publish_cache"));
+  };
+  publish(pair_.prefill(), 1);
+  publish(pair_.decode(), 2);
+  ASSERT_TRUE(wait_until([&] {
+    return require(pair_.decode().describe_peer(pair_.prefill_peer()), "describe_peer")
+               .caches.size() == 2;
+  }));
+  auto bad = request();
+  bad.cache = caches.back().id();
+  bad.source_cache = "heads";
+  bad.block_lists = {{0}};
+  bad.tokens = {0, group.block_tokens};
+  expect_error(pair_.decode().grant(bad).status(), StatusCode::kOutOfRange,
+               {"4194304", "ranges", "fewer tokens"});
+  bad.tokens = {0, 1000};
+  EXPECT_TRUE(pair_.decode().grant(bad).is_ok()) << pair_.decode().grant(bad).status().to_string();
+}
+
 TEST_F(BadInput, TagsAndReasonsMayHoldAnything) {
   auto odd = request();
   odd.tag = std::string("nul\0 bell\a newline\n", 19) + std::string(4000, '\xff');
@@ -139,7 +184,8 @@ TEST_F(BadInput, BlockListTooShort) {
 TEST_F(BadInput, EmptyTokenRange) {
   auto bad = request();
   bad.tokens = {8, 8};
-  EXPECT_EQ(pair_.decode().grant(bad).code(), StatusCode::kInvalidArgument);
+  expect_error(pair_.decode().grant(bad).status(), StatusCode::kInvalidArgument,
+               {"token range [8, 8)", "is empty"});
 }
 
 TEST_F(BadInput, UnknownPeerAndCache) {
@@ -158,7 +204,8 @@ TEST_F(BadInput, LayoutsThatDoNotMatch) {
   other.publish(pair_.decode(), "five-layers");
   auto bad = request();
   bad.cache = other.cache();
-  expect_error(pair_.decode().grant(bad).status(), StatusCode::kMismatch, {"5", "4"});
+  expect_error(pair_.decode().grant(bad).status(), StatusCode::kMismatch,
+               {"group 0: number of layers: source has 4, target has 5"});
 }
 
 TEST_F(BadInput, SourceBlockPastTheLayout) {
@@ -231,12 +278,48 @@ TEST_F(BadInput, ClosedSection) {
   auto grant = require(pair_.decode().grant(request()), "grant");
   const auto section = target_.section();
   require_ok(target_.section_handle().close(), "close");
-  EXPECT_EQ(grant.wait(5000).code(), StatusCode::kCancelled)
-      << "a Grant over a closed section ends";
+  const std::string name = "section " + std::to_string(section.value);
+  expect_error(grant.wait(5000), StatusCode::kCancelled,
+               {(name + " (\"kv-pool\") was closed").c_str()});
   baton::RangeGrantRequest ranges;
   ranges.peer = pair_.prefill_peer();
   ranges.ranges = {{section, 0, 1}};
-  EXPECT_EQ(pair_.decode().grant_ranges(ranges).code(), StatusCode::kNotFound);
+  expect_error(pair_.decode().grant_ranges(ranges).status(), StatusCode::kNotFound,
+               {"range 0 of the grant", (name + " is not known here").c_str(), "closed"});
+}
+
+TEST_F(BadInput, RemoteSectionThatIsNotRegisteredThere) {
+  std::vector<uint8_t> memory(4096);
+  baton::SectionOptions options;
+  options.name = "short-lived";
+  options.address = memory.data();
+  options.length_bytes = memory.size();
+  auto section = require(pair_.decode().register_section(options), "register_section");
+  baton::RangeGrantRequest ranges;
+  ranges.peer = pair_.prefill_peer();
+  ranges.tag = "ranges";
+  ranges.ranges = {{target_.section(), 0, 4096}};
+  auto grant = require(pair_.decode().grant_ranges(ranges), "grant_ranges");
+  const auto offer = require(pair_.prefill().wait_offer("ranges", 10000), "wait_offer");
+  baton::RawRequest raw;
+  raw.grant = offer.id;
+  raw.local_section = source_.section();
+  raw.runs = {{0, 0, 16}};
+  const auto expect_refused = [&](baton::SectionId remote) {
+    raw.remote_section = remote;
+    const std::string text = "section " + std::to_string(remote.value) +
+                             " of peer decode is not registered there (any more)";
+    expect_error(pair_.prefill().write(raw).status(), StatusCode::kNotFound, {text.c_str()});
+  };
+  expect_refused(baton::SectionId(4711));
+  const baton::SectionId closed = section.id();
+  require_ok(section.close(), "Section::close");
+  ASSERT_TRUE(wait_until([&] {
+    return require(pair_.prefill().describe_peer(pair_.decode_peer()), "describe_peer")
+               .sections.size() == 1;
+  }));
+  expect_refused(closed);
+  EXPECT_EQ(target_.memory().check_poisoned(0, target_.memory().size()), "");
 }
 
 TEST(BadOptions, EachNamesItsField) {
@@ -308,9 +391,10 @@ TEST(BadOptions, SameSecretConnects) {
 
 TEST(BadOptions, NobodyListens) {
   auto context = require(baton::Context::create(quiet_options("x")), "create");
-  EXPECT_EQ(context.connect("baton://127.0.0.1:1/nobody?auth=none").code(),
-            StatusCode::kUnavailable);
-  EXPECT_EQ(context.connect("not an address").code(), StatusCode::kInvalidArgument);
+  expect_error(context.connect("baton://127.0.0.1:1/nobody?auth=none").status(),
+               StatusCode::kUnavailable, {"127.0.0.1:1", "connect", "Connection refused"});
+  expect_error(context.connect("not an address").status(), StatusCode::kInvalidArgument,
+               {"not an address", "baton://"});
 }
 
 }  // namespace
