@@ -36,9 +36,13 @@ Status check_times(const ContextOptions& options, uint32_t deadline_ms, uint32_t
 
 }  // namespace
 
+Status ContextImpl::check_open() const {
+  if (!closing_.load(std::memory_order_acquire)) return Status::ok();
+  return Status(StatusCode::kFailedPrecondition, "the Context is closed");
+}
+
 Status ContextImpl::check_room(size_t live, std::string_view what) const {
-  if (closing_.load(std::memory_order_acquire))
-    return Status(StatusCode::kFailedPrecondition, "the Context is closed");
+  BATON_RETURN_IF_ERROR(check_open());
   if (live < options_.max_live) return Status::ok();
   return Status(StatusCode::kBusy,
                 std::to_string(live) + " " + std::string(what) +

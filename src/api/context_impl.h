@@ -174,7 +174,9 @@ class ContextImpl : public handoff::EngineOutput,
   void path_replied(PeerId peer, const wire::PathReply& reply);
 
   // context_grants.cc
-  // kFailedPrecondition: the Context closes; kBusy: `live` are as many as may be.
+  // kFailedPrecondition: the Context closes.
+  Status check_open() const;
+  // check_open(), and kBusy: `live` are as many as may be.
   Status check_room(size_t live, std::string_view what) const;
   // kFailedPrecondition: a Section was withdrawn while the request was prepared.
   static Status check_uses(const std::vector<section::SectionUse>& uses);

@@ -46,8 +46,7 @@ bool apply_change(wire::Describe& known, wire::Message& message) {
 // ---- callers
 
 Result<PeerId> ContextImpl::connect(std::string_view address, uint32_t timeout_ms) {
-  if (closing_.load(std::memory_order_acquire))
-    return Status(StatusCode::kFailedPrecondition, "the Context is closed");
+  BATON_RETURN_IF_ERROR(check_open());
   const uint32_t limit_ms = timeout_ms == 0 ? options_.connect_timeout_ms : timeout_ms;
   const int64_t deadline_ns = clock_.now_ns() + int64_t{limit_ms} * kMsNs;
   auto dialed = control_->dial(address);
@@ -163,6 +162,7 @@ std::vector<PeerId> ContextImpl::peers() const {
 }
 
 Status ContextImpl::send_message(PeerId peer, uint64_t tag, std::span<const uint8_t> bytes) {
+  BATON_RETURN_IF_ERROR(check_open());
   if (bytes.size() > wire::kMaxNotifyBytes) {
     return Status(StatusCode::kInvalidArgument, "a message of " + std::to_string(bytes.size()) +
                                                     " bytes: at most " +

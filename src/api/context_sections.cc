@@ -12,8 +12,7 @@ constexpr int64_t kQuietWaitNs = 2'500'000'000;
 }  // namespace
 
 Result<Section> ContextImpl::register_section(SectionOptions options) {
-  if (closing_.load(std::memory_order_acquire))
-    return Status(StatusCode::kFailedPrecondition, "the Context is closed");
+  BATON_RETURN_IF_ERROR(check_open());
   auto added = sections_.add(options);
   if (!added.is_ok()) return added.status();
   const std::shared_ptr<section::SectionRecord> record = *added;
@@ -116,6 +115,7 @@ void ContextImpl::drop_section(const std::shared_ptr<section::SectionRecord>& re
 }
 
 Result<KvCache> ContextImpl::publish_cache(CacheOptions options) {
+  BATON_RETURN_IF_ERROR(check_open());
   if (options.name.empty() || options.name.size() > wire::kMaxNameBytes) {
     return Status(StatusCode::kInvalidArgument, "the cache's name \"" + options.name + "\" has " +
                                                     std::to_string(options.name.size()) +

@@ -127,8 +127,7 @@ Result<GrantOffer> ContextImpl::wait_offer(std::string_view tag, uint32_t timeou
 }
 
 Result<ContextImpl::Offer> ContextImpl::find_offer(GrantId grant) const {
-  if (closing_.load(std::memory_order_acquire))
-    return Status(StatusCode::kFailedPrecondition, "the Context is closed");
+  BATON_RETURN_IF_ERROR(check_open());
   const std::lock_guard<std::mutex> lock(state_mutex_);
   const auto found = offers_.find(grant);
   if (found != offers_.end()) return found->second;

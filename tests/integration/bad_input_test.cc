@@ -322,6 +322,23 @@ TEST_F(BadInput, RemoteSectionThatIsNotRegisteredThere) {
   EXPECT_EQ(target_.memory().check_poisoned(0, target_.memory().size()), "");
 }
 
+TEST_F(BadInput, ClosedContext) {
+  pair_.decode().close(0).ignore();
+  const auto expect_closed = [](const baton::Status& status) {
+    expect_error(status, StatusCode::kFailedPrecondition, {"the Context is closed"});
+  };
+  expect_closed(pair_.decode().grant(request()).status());
+  expect_closed(pair_.decode().send_message(pair_.prefill_peer(), 1, {}));
+  expect_closed(pair_.decode().connect(pair_.prefill().address()).status());
+  baton::SectionOptions section;
+  section.address = target_.memory().data();
+  section.length_bytes = 1;
+  expect_closed(pair_.decode().register_section(section).status());
+  baton::CacheOptions cache;
+  cache.name = "late";
+  expect_closed(pair_.decode().publish_cache(cache).status());
+}
+
 TEST(BadOptions, EachNamesItsField) {
   const auto check = [](auto change, const char* field) {
     baton::ContextOptions options = quiet_options("x");
