@@ -52,8 +52,9 @@ struct ContextOptions {
 
   // ---- rails
   std::vector<RailOptions> rails = {RailOptions{}};
-  std::vector<std::string>
-      plugin_files;  // plug-in libraries to load (dlopen), before rails are opened
+  // Plug-in libraries to load (dlopen), before rails are opened. A name that a linked-in plug-in
+  // has, or that comes twice, is kInvalidArgument.
+  std::vector<std::string> plugin_files;
 
   // ---- time (all > 0; deadlines and leases at most a day)
   uint32_t heartbeat_interval_ms = 1000;

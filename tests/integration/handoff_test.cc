@@ -1,11 +1,15 @@
 // Push hand-offs between two Contexts of one process, over each transport: every byte, every gate,
 // every count.
 #include <gtest/gtest.h>
+#include <netdb.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <cstring>
 #include <random>
 
+#include "tests/integration/plugin_module.h"
 #include "tests/integration/rig.h"
 #include "tests/support/test_seed.h"
 
@@ -18,11 +22,40 @@ using baton::TokenOrder;
 using baton::TokenRange;
 
 struct Way {
+  const char* name;
   const char* transport;
-  bool ordered;
+  bool ordered = true;
+  const char* bind_host = "127.0.0.1";
+  const char* plugin_file = nullptr;
+
+  ContextPair::Options options(uint64_t seed) const {
+    ContextPair::Options out{transport, ordered, seed};
+    out.bind_host = bind_host;
+    if (plugin_file != nullptr) out.plugin_files = {plugin_file};
+    return out;
+  }
 };
 
-class Handoff : public testing::TestWithParam<Way> {};
+bool can_bind(const char* host) {
+  addrinfo hints{};
+  hints.ai_flags = AI_NUMERICHOST;
+  hints.ai_socktype = SOCK_STREAM;
+  addrinfo* found = nullptr;
+  if (::getaddrinfo(host, nullptr, &hints, &found) != 0) return false;
+  const int fd = ::socket(found->ai_family, SOCK_STREAM, 0);
+  const bool bound = fd >= 0 && ::bind(fd, found->ai_addr, found->ai_addrlen) == 0;
+  if (fd >= 0) ::close(fd);
+  ::freeaddrinfo(found);
+  return bound;
+}
+
+class Handoff : public testing::TestWithParam<Way> {
+ protected:
+  void SetUp() override {
+    if (!can_bind(GetParam().bind_host))
+      GTEST_SKIP() << "this machine has no loopback address " << GetParam().bind_host;
+  }
+};
 
 struct Scenario {
   PoolShape source;
@@ -32,81 +65,114 @@ struct Scenario {
   bool tick_all = true;  // false: seal sends what never ticked
 };
 
-void run(const Way& way, const Scenario& scenario, uint64_t seed) {
-  ContextPair pair({way.transport, way.ordered, seed});
-  Pool source(scenario.source);
-  Pool target(scenario.target);
-  source.memory().fill_pattern(seed);
-  source.publish(pair.prefill(), "kv");
-  target.publish(pair.decode(), "kv");
-  pair.connect();
-  const auto source_blocks = pick_blocks(blocks_for(scenario.tokens, scenario.source.block_tokens),
-                                         scenario.source.num_blocks, seed + 1);
-  const auto target_blocks = pick_blocks(blocks_for(scenario.tokens, scenario.target.block_tokens),
-                                         scenario.target.num_blocks, seed + 2);
-  const auto expected = expected_target(source, source_blocks, target, target_blocks,
-                                        scenario.tokens, source.memory().data());
+// One hand-off of a scenario: set up, fed, and looked at.
+class Run {
+ public:
+  Run(const Way& way, const Scenario& scenario, uint64_t seed)
+      : scenario_(scenario),
+        pair_(way.options(seed)),
+        source_(scenario.source),
+        target_(scenario.target),
+        source_blocks_(pick_blocks(blocks_for(scenario.tokens, scenario.source.block_tokens),
+                                   scenario.source.num_blocks, seed + 1)),
+        target_blocks_(pick_blocks(blocks_for(scenario.tokens, scenario.target.block_tokens),
+                                   scenario.target.num_blocks, seed + 2)) {
+    source_.memory().fill_pattern(seed);
+    source_.publish(pair_.prefill(), "kv");
+    target_.publish(pair_.decode(), "kv");
+    pair_.connect();
+    expected_ = expected_target(source_, source_blocks_, target_, target_blocks_, scenario.tokens,
+                                source_.memory().data());
+  }
 
-  baton::GrantRequest grant_request;
-  grant_request.peer = pair.prefill_peer();
-  grant_request.cache = target.cache();
-  grant_request.source_cache = "kv";
-  grant_request.tag = "request-1";
-  grant_request.tokens = scenario.tokens;
-  grant_request.block_lists = {target_blocks};
-  auto grant = require(pair.decode().grant(grant_request), "grant");
-  const auto offer = require(pair.prefill().wait_offer("request-1", 10000), "wait_offer");
-  EXPECT_EQ(offer.id, grant.id());
-  EXPECT_EQ(offer.tokens, scenario.tokens);
-  EXPECT_EQ(offer.num_layers, scenario.source.layers);
+  void open() {
+    baton::GrantRequest grant_request;
+    grant_request.peer = pair_.prefill_peer();
+    grant_request.cache = target_.cache();
+    grant_request.source_cache = "kv";
+    grant_request.tag = "request-1";
+    grant_request.tokens = scenario_.tokens;
+    grant_request.block_lists = {target_blocks_};
+    grant_ = require(pair_.decode().grant(grant_request), "grant");
+    offer_ = require(pair_.prefill().wait_offer("request-1", 10000), "wait_offer");
+    EXPECT_EQ(offer_.id, grant_.id());
+    EXPECT_EQ(offer_.tokens, scenario_.tokens);
+    EXPECT_EQ(offer_.num_layers, scenario_.source.layers);
+    baton::PushRequest push_request;
+    push_request.grant = offer_.id;
+    push_request.cache = source_.cache();
+    push_request.block_lists = {source_blocks_};
+    transfer_ = require(pair_.prefill().push(push_request), "push");
+  }
 
-  baton::PushRequest push_request;
-  push_request.grant = offer.id;
-  push_request.cache = source.cache();
-  push_request.block_lists = {source_blocks};
-  auto transfer = require(pair.prefill().push(push_request), "push");
-  auto word = require(pair.prefill().create_progress_word(), "create_progress_word");
-  uint32_t begin = scenario.tokens.begin;
-  uint64_t base = 0;
-  for (const uint32_t end : scenario.chunk_ends) {
-    baton::ChunkPlan chunk;
-    chunk.tokens = {begin, end};
-    chunk.word = &word;
-    chunk.base = base;
-    require_ok(transfer.submit_chunk(chunk), "submit_chunk");
-    if (scenario.tick_all) {
-      for (uint32_t layer = 0; layer < scenario.source.layers; ++layer) word.tick();
+  void feed() {
+    auto word = require(pair_.prefill().create_progress_word(), "create_progress_word");
+    uint32_t begin = scenario_.tokens.begin;
+    uint64_t base = 0;
+    for (const uint32_t end : scenario_.chunk_ends) {
+      baton::ChunkPlan chunk;
+      chunk.tokens = {begin, end};
+      chunk.word = &word;
+      chunk.base = base;
+      require_ok(transfer_.submit_chunk(chunk), "submit_chunk");
+      if (scenario_.tick_all) {
+        for (uint32_t layer = 0; layer < scenario_.source.layers; ++layer) word.tick();
+      }
+      base += scenario_.source.layers;
+      begin = end;
     }
-    base += scenario.source.layers;
-    begin = end;
+    require_ok(transfer_.seal(), "seal");
   }
-  require_ok(transfer.seal(), "seal");
 
-  for (uint32_t layer = 0; layer < grant.num_layers(); ++layer) {
-    ASSERT_TRUE(grant.gate(layer).wait(20000).is_ok()) << grant.gate(layer).poll().to_string();
-    EXPECT_GT(grant.gate(layer).opened_ns(), 0);
+  void expect_done() {
+    for (uint32_t layer = 0; layer < grant_.num_layers(); ++layer) {
+      ASSERT_TRUE(grant_.gate(layer).wait(20000).is_ok()) << grant_.gate(layer).poll().to_string();
+      EXPECT_GT(grant_.gate(layer).opened_ns(), 0);
+    }
+    EXPECT_TRUE(grant_.all().wait(20000).is_ok());
+    EXPECT_TRUE(grant_.wait(20000).is_ok()) << grant_.status().to_string();
+    EXPECT_TRUE(transfer_.wait(20000).is_ok()) << transfer_.status().to_string();
+    EXPECT_EQ(grant_.state(), State::kDone);
+    EXPECT_EQ(transfer_.state(), State::kDone);
+    EXPECT_EQ(compare_bytes(expected_, target_.memory().bytes()), "");
+    EXPECT_EQ(target_.memory().check_guards(), "");
+    EXPECT_EQ(source_.memory().check_guards(), "");
   }
-  EXPECT_TRUE(grant.all().wait(20000).is_ok());
-  EXPECT_TRUE(grant.wait(20000).is_ok()) << grant.status().to_string();
-  EXPECT_TRUE(transfer.wait(20000).is_ok()) << transfer.status().to_string();
-  EXPECT_EQ(grant.state(), State::kDone);
-  EXPECT_EQ(transfer.state(), State::kDone);
-  EXPECT_EQ(compare_bytes(expected, target.memory().bytes()), "");
-  EXPECT_EQ(target.memory().check_guards(), "");
-  EXPECT_EQ(source.memory().check_guards(), "");
 
-  const auto sent = transfer.record();
-  const auto placed = grant.record();
-  EXPECT_EQ(sent.units, offer.units);
-  EXPECT_EQ(placed.units, offer.units);
-  EXPECT_EQ(sent.bytes, placed.bytes);
-  for (const auto& layer : sent.layers) {
-    EXPECT_GT(layer.posted_ns, 0) << "layer " << layer.layer;
-    EXPECT_GE(layer.posted_ns, layer.ticked_ns);
+  void expect_records() {
+    const auto sent = transfer_.record();
+    const auto placed = grant_.record();
+    EXPECT_EQ(sent.units, offer_.units);
+    EXPECT_EQ(placed.units, offer_.units);
+    EXPECT_EQ(sent.bytes, placed.bytes);
+    for (const auto& layer : sent.layers) {
+      EXPECT_GT(layer.posted_ns, 0) << "layer " << layer.layer;
+      EXPECT_GE(layer.posted_ns, layer.ticked_ns);
+    }
+    EXPECT_TRUE(transfer_.failed_blocks().empty());
+    EXPECT_TRUE(next_event(pair_.decode(), EventKind::kGrantEnded).status.is_ok());
+    EXPECT_TRUE(next_event(pair_.prefill(), EventKind::kTransferEnded).status.is_ok());
   }
-  EXPECT_TRUE(transfer.failed_blocks().empty());
-  EXPECT_TRUE(next_event(pair.decode(), EventKind::kGrantEnded).status.is_ok());
-  EXPECT_TRUE(next_event(pair.prefill(), EventKind::kTransferEnded).status.is_ok());
+
+ private:
+  const Scenario scenario_;
+  ContextPair pair_;
+  Pool source_;
+  Pool target_;
+  const std::vector<uint32_t> source_blocks_;
+  const std::vector<uint32_t> target_blocks_;
+  std::vector<uint8_t> expected_;
+  baton::Grant grant_;
+  baton::GrantOffer offer_;
+  baton::Transfer transfer_;
+};
+
+void run(const Way& way, const Scenario& scenario, uint64_t seed) {
+  Run handoff(way, scenario, seed);
+  handoff.open();
+  handoff.feed();
+  handoff.expect_done();
+  handoff.expect_records();
 }
 
 TEST_P(Handoff, OneChunk) {
@@ -159,7 +225,7 @@ TEST_P(Handoff, LayoutsThatDiffer) {
 // A writer that Baton does not call wakes nobody. Without anyone who looks at the word, each of the
 // layers would wait for the data thread's longest sleep, and the deadline would pass.
 TEST_P(Handoff, AWordThatIsWrittenThroughItsAddressIsNoticed) {
-  ContextPair pair({GetParam().transport, GetParam().ordered, test_seed()});
+  ContextPair pair(GetParam().options(test_seed()));
   PoolShape shape;
   shape.layers = 64;
   Pool source(shape);
@@ -206,7 +272,7 @@ TEST_P(Handoff, AWordThatIsWrittenThroughItsAddressIsNoticed) {
 
 TEST_P(Handoff, ManyAtOnceInterleaved) {
   constexpr uint32_t kRequests = 16;
-  ContextPair pair({GetParam().transport, GetParam().ordered, test_seed()});
+  ContextPair pair(GetParam().options(test_seed()));
   PoolShape shape;
   shape.num_blocks = kRequests * 4;
   Pool source(shape);
@@ -271,12 +337,12 @@ TEST_P(Handoff, ManyAtOnceInterleaved) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Transports, Handoff,
-                         testing::Values(Way{"tcp", true}, Way{"loopback", true},
-                                         Way{"loopback", false}),
-                         [](const auto& way) {
-                           return std::string(way.param.transport) +
-                                  (way.param.ordered ? "_ordered" : "_unordered");
-                         });
+                         testing::Values(Way{"tcp", "tcp"}, Way{"tcp6", "tcp", true, "::1"},
+                                         Way{"tcp_from_a_file", kModuleName, true, "127.0.0.1",
+                                             BATON_TEST_MODULE_FILE},
+                                         Way{"loopback_ordered", "loopback"},
+                                         Way{"loopback_unordered", "loopback", false}),
+                         [](const auto& way) { return std::string(way.param.name); });
 
 }  // namespace
 }  // namespace baton_test

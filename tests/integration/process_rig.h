@@ -35,7 +35,8 @@ std::vector<uint8_t> big_expected(Pool& target);
 //   --role=prefill   sends. Says "ADDRESS address". Commands: "push N" ticks N layers, "seal",
 //                    "wait", "overwrite", "exit"
 //   --role=decode    receives. Says "READY". Commands: "connect ADDRESS", "grant DEADLINE_MS
-//                    ADDRESS [LEASE_MS]", "wait", "foreign" (bytes neither poison nor the original), "exit"
+//                    ADDRESS [LEASE_MS]", "wait", "foreign" (bytes neither poison nor the
+//                    original), "exit"
 //   --role=dial      NAME ADDRESS: connects once per line of input; says "DIALED CODE message"
 //   --role=memlock   a hand-off within the process with 8 MiB of locked memory allowed; says "SAME"
 std::optional<int> run_child_role(int argc, char** argv);

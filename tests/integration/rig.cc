@@ -131,6 +131,8 @@ baton::Context ContextPair::make(const std::string& name, const Options& options
   baton::ContextOptions context = quiet_options(name);
   context.rails[0].plugin = options.transport;
   context.rails[0].in_process = fabric_;
+  context.bind_host = options.bind_host;
+  context.plugin_files = options.plugin_files;
   context.progress = options.progress;
   context.heartbeat_interval_ms = options.heartbeat_interval_ms;
   context.peer_dead_after_ms = 5 * options.heartbeat_interval_ms;

@@ -85,6 +85,8 @@ class ContextPair {
     uint64_t seed = 1;
     baton::ProgressMode progress = baton::ProgressMode::kThread;
     uint32_t heartbeat_interval_ms = 1000;
+    std::string bind_host = "127.0.0.1";
+    std::vector<std::string> plugin_files = {};
   };
   explicit ContextPair(const Options& options);
   ~ContextPair();
