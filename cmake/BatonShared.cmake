@@ -23,8 +23,10 @@ if(NOT BATON_SANITIZE)
   target_link_options(baton PRIVATE -Wl,--no-undefined)
 endif()
 
-# Every header below include/baton is public, so this list is the folder's content.
+# Every header below include/baton is public, so this list is the folder's content, but for the tables of the linked-in
+# plug-ins: the library does not export those.
 file(GLOB_RECURSE public_headers CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/include/baton/*.h")
+list(REMOVE_ITEM public_headers "${PROJECT_SOURCE_DIR}/include/baton/plugin/builtin.h")
 target_sources(
   baton
   PUBLIC FILE_SET

@@ -1,5 +1,6 @@
 /* The plug-ins that are linked into libbaton. Each function returns the same table that the
- * plug-in's own library returns from baton_plugin_entry. */
+ * plug-in's own library returns from baton_plugin_entry. Not installed: for Baton's own build, the
+ * library does not export them. */
 #ifndef BATON_PLUGIN_BUILTIN_H_
 #define BATON_PLUGIN_BUILTIN_H_
 
