@@ -39,9 +39,22 @@ void ControlPlaneImpl::run() {
     flush_all();
     sweep();
   }
-  // What was sent before stop() goes before the Goodbye.
-  run_commands();
+  queue_last_messages();
   say_goodbye_to_all();
+}
+
+// Messages that send() took before stop() leave ahead of the Goodbye: a GrantEnd among them decides
+// whether a hand-off that is finished here is in doubt there. No other command has an effect that
+// would outlive this thread, and some would call the handler.
+void ControlPlaneImpl::queue_last_messages() {
+  batch_.clear();
+  {
+    const std::lock_guard lock(mutex_);
+    batch_.swap(mailbox_);
+  }
+  for (ControlCommand& command : batch_) {
+    if (auto* send = std::get_if<SendCommand>(&command)) execute(*send);
+  }
 }
 
 void ControlPlaneImpl::wait_for_events() {

@@ -123,8 +123,8 @@ class ControlPlane {
   // Calls on_alarm at `at_ns` (of the clock given), or at an earlier time already set.
   void set_alarm(int64_t at_ns);
 
-  // Says Goodbye to all, closes everything, joins the thread; bounded by goodbye_timeout_ms. No
-  // callback during or after it. Idempotent.
+  // Sends what send() took before it, says Goodbye to all, closes everything, joins the thread;
+  // bounded by goodbye_timeout_ms. No callback during or after it. Idempotent.
   void stop();
 
  private:

@@ -107,6 +107,7 @@ class ControlPlaneImpl {
   void set_deadline(Link& link, uint32_t timeout_ms);
   void sweep();
   void flush_all();
+  void queue_last_messages();
   void say_goodbye_to_all();
   Link* find_link(LinkId id);
   Link* find_peer(PeerId peer);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <future>
+#include <thread>
 
 #include "tests/unit/control/endpoint.h"
 #include "tests/unit/control/raw_client.h"
@@ -223,6 +224,37 @@ TEST_P(Life, StopSaysGoodbyeAndCallsNobody) {
   EXPECT_EQ(decode_.plane().dial("baton://127.0.0.1:1/x").code(), StatusCode::kFailedPrecondition);
   decode_.plane().stop();
   EXPECT_TRUE(decode_.downs.empty());
+}
+
+// What was sent before stop() leaves, also when the control thread was about to look at nothing but
+// whether it should stop.
+TEST_P(Life, StopSendsWhatWasTakenBeforeIt) {
+  auto [client, peer] = raw_peer();
+  std::promise<void> entered;
+  std::promise<void> go_on;
+  decode_.alarm = [&](int64_t) {  // a turn's commands are done by then
+    entered.set_value();
+    go_on.get_future().wait();
+    return INT64_MAX;
+  };
+  decode_.plane().set_alarm(0);
+  entered.get_future().wait();
+  for (uint64_t tag = 0; tag < 3; ++tag) {
+    ASSERT_TRUE(decode_.plane().send(peer, wire::Notify{tag, {1, 2, 3}}).is_ok());
+  }
+  auto stopped = std::async(std::launch::async, [this] { decode_.plane().stop(); });
+  while (decode_.plane().dial("baton://127.0.0.1:1/x").code() != StatusCode::kFailedPrecondition) {
+    std::this_thread::yield();
+  }
+  go_on.set_value();
+  stopped.wait();
+  for (uint64_t tag = 0; tag < 3; ++tag) {
+    const auto notify = client.read_next<wire::Notify>();
+    ASSERT_TRUE(notify) << tag;
+    EXPECT_EQ(*notify, (wire::Notify{tag, {1, 2, 3}}));
+  }
+  EXPECT_TRUE(client.read_next<wire::Goodbye>());
+  EXPECT_TRUE(client.is_closed_by_peer());
 }
 
 // A peer that does not read does not keep stop() for longer than it is given.
