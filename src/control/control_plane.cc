@@ -74,6 +74,10 @@ Status ControlPlaneImpl::begin() {
   return Status::ok();
 }
 
+Status ControlPlaneImpl::is_stopped() const {
+  return Status(StatusCode::kFailedPrecondition, "\"" + options_.name + "\" is stopped");
+}
+
 Result<PeerId> ControlPlaneImpl::dial(std::string_view text) {
   auto target = parse_address(text);
   if (!target.is_ok()) return target.status();
@@ -97,8 +101,7 @@ Result<PeerId> ControlPlaneImpl::dial(std::string_view text) {
   const PeerId peer(next_peer_.fetch_add(1, std::memory_order_relaxed));
   {
     const std::lock_guard lock(mutex_);
-    if (stopped_)
-      return Status(StatusCode::kFailedPrecondition, "\"" + options_.name + "\" is stopped");
+    if (stopped_) return is_stopped();
     mailbox_.emplace_back(
         DialCommand{peer, std::move(target).value(), std::move(candidates).value()});
   }
@@ -112,6 +115,7 @@ Status ControlPlaneImpl::send(PeerId peer, const wire::Message& message) {
   const size_t size = frame->size();
   {
     const std::lock_guard lock(mutex_);
+    if (stopped_) return is_stopped();
     const auto found = outboxes_.find(peer);
     if (found == outboxes_.end()) {
       return Status(StatusCode::kNotFound,
@@ -155,6 +159,7 @@ Result<wire::StreamTicket> ControlPlaneImpl::expect_stream(PeerId peer, PathEpoc
   base::secure_random_bytes(ticket.secret);
   {
     const std::lock_guard lock(mutex_);
+    if (stopped_) return is_stopped();
     if (!outboxes_.contains(peer)) {
       return Status(StatusCode::kNotFound,
                     "peer " + std::to_string(peer.value) + " is not connected");

@@ -100,8 +100,8 @@ class ControlPlane {
   Result<PeerId> dial(std::string_view address);
 
   // Queues a message for a peer that is up. kBusy: the peer does not read fast enough, nothing was
-  // queued; kNotFound: no such peer (any more); else as wire::encode. Messages queued before the
-  // peer goes down may be lost.
+  // queued; kNotFound: no such peer (any more); kFailedPrecondition: stopped; else as
+  // wire::encode. Messages queued before the peer goes down may be lost.
   Status send(PeerId peer, const wire::Message& message);
   // To every peer, and to those whose connection is being made and who have been given a
   // description already: whoever changes what describe_self() says, then broadcasts the change,
@@ -114,7 +114,8 @@ class ControlPlane {
   void disconnect(PeerId peer, const Status& why);
 
   // The acceptor's half of a data socket: a ticket, good once and for dial_timeout_ms, to be sent
-  // to `peer`. kNotFound: the peer is not up; kBusy: too many are open for it.
+  // to `peer`. kNotFound: the peer is not up; kBusy: too many are open for it; kFailedPrecondition:
+  // stopped.
   Result<wire::StreamTicket> expect_stream(PeerId peer, PathEpoch epoch);
   // The dialer's half: dials the peer's port and proves itself with the ticket that the peer issued
   // for this epoch. Result by on_stream or on_stream_failed.

@@ -67,6 +67,7 @@ class ControlPlaneImpl {
   Result<wire::StreamTicket> expect_stream(PeerId peer, PathEpoch epoch);
   void set_alarm(int64_t at_ns);
   void stop();
+  Status is_stopped() const;  // what a call after stop() returns
   const std::string& address() const { return address_; }
   const BootId& boot_id() const { return options_.boot_id; }
 

@@ -222,6 +222,10 @@ TEST_P(Life, StopSaysGoodbyeAndCallsNobody) {
   EXPECT_EQ(*goodbye, (wire::Goodbye{StatusCode::kOk, "it shut down"}));
   EXPECT_TRUE(client.is_closed_by_peer());
   EXPECT_EQ(decode_.plane().dial("baton://127.0.0.1:1/x").code(), StatusCode::kFailedPrecondition);
+  // Neither is taken any more, though the peer was up until the end.
+  EXPECT_EQ(decode_.plane().send(peer, wire::Notify{}).code(), StatusCode::kFailedPrecondition);
+  EXPECT_EQ(decode_.plane().expect_stream(peer, PathEpoch(1)).code(),
+            StatusCode::kFailedPrecondition);
   decode_.plane().stop();
   EXPECT_TRUE(decode_.downs.empty());
 }
