@@ -278,7 +278,7 @@ Status ControlPlaneImpl::take_bytes(Link& link, std::span<const uint8_t> bytes) 
   const Status fed = link.tls->feed(bytes, plain_);
   link.tls->take_output(link.out);
   output_waits_ = true;
-  BATON_RETURN_IF_ERROR(fed);
+  link.input_end = fed;
   if (!was_established && link.tls->is_established()) {
     link.authenticated = true;
     link.stage = Stage::kHello;
@@ -288,15 +288,16 @@ Status ControlPlaneImpl::take_bytes(Link& link, std::span<const uint8_t> bytes) 
   return take_frames(link);
 }
 
+// Handles the frames that are here; then says how the input ended, if it did.
 Status ControlPlaneImpl::take_frames(Link& link) {
   while (link.is_open && link.stage != Stage::kClosing) {
     if (link.stage == Stage::kHeld) {
-      if (link.reader.buffered_bytes() <= kHeldBytes) return Status::ok();
+      if (link.reader.buffered_bytes() <= kHeldBytes) return link.input_end;
       return Status(StatusCode::kProtocolError, "it does not wait for the answer to its hello");
     }
     auto frame = link.reader.next();
     if (!frame.is_ok()) return frame.status();
-    if (!frame->has_value()) return Status::ok();
+    if (!frame->has_value()) return link.input_end;
     BATON_RETURN_IF_ERROR(on_frame(link, **frame));
   }
   return Status::ok();

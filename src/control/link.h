@@ -119,6 +119,7 @@ class Link {
   // ---- bytes
   std::unique_ptr<TlsSession> tls;
   wire::FrameReader reader;
+  Status input_end;           // not OK: nothing follows what `reader` holds, and why
   size_t unproven_bytes = 0;  // received before the hello was accepted
   std::vector<uint8_t> out;
   size_t out_begin = 0;

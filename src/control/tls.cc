@@ -120,7 +120,9 @@ Status TlsSession::feed(std::span<const uint8_t> cipher, std::vector<uint8_t>& p
     if (got > 0) continue;
     const int why = SSL_get_error(ssl_, got);
     if (why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE) break;
-    if (why == SSL_ERROR_ZERO_RETURN) break;  // the end of the socket follows
+    // From here on SSL_read takes nothing from its input, which would keep all that is fed.
+    if (why == SSL_ERROR_ZERO_RETURN)
+      return Status(StatusCode::kPeerLost, "the peer ended its TLS session (close_notify)");
     return tls_failure("read");
   }
   return Status::ok();
@@ -135,6 +137,11 @@ Status TlsSession::seal(std::span<const uint8_t> plain) {
     plain = plain.subspan(written);
   }
   return Status::ok();
+}
+
+void TlsSession::close_notify() {
+  ERR_clear_error();
+  SSL_shutdown(ssl_);
 }
 
 void TlsSession::take_output(std::vector<uint8_t>& out) {

@@ -32,11 +32,15 @@ class TlsSession {
   TlsSession& operator=(const TlsSession&) = delete;
 
   // Takes bytes of the peer (none: begins the handshake) and appends what they decrypt to.
-  // kPermissionDenied: the peer's secret is another one; kProtocolError: no TLS, or broken. The
-  // alert that tells the peer is in take_output() then.
+  // kPermissionDenied: the peer's secret is another one; kProtocolError: no TLS, or broken (the
+  // alert that tells the peer is in take_output() then); kPeerLost: the peer said close_notify, and
+  // nothing that follows would ever be read. What decrypted before the failure is appended.
   Status feed(std::span<const uint8_t> cipher, std::vector<uint8_t>& plain);
   // REQUIRES: is_established().
   Status seal(std::span<const uint8_t> plain);
+  // Tells the peer that nothing more comes. Baton says Goodbye instead; tests play those who do
+  // not.
+  void close_notify();
   // Appends the bytes that are to be sent to the peer.
   void take_output(std::vector<uint8_t>& out);
   bool is_established() const { return established_; }

@@ -129,6 +129,22 @@ TEST_P(BadPeers, WhatCameBeforeTheFaultIsHeardNothingAfterIt) {
   EXPECT_TRUE(decode_.wait_for([&] { return decode_.messages.size() == 2; }));
 }
 
+// Its socket stays open, and what it would still send could be kept without bound.
+TEST_P(BadPeers, ACloseNotifyIsTheEnd) {
+  if (!GetParam()) return;
+  auto [client, peer] = raw_peer();
+  ASSERT_TRUE(client.send(wire::Notify{1, {1, 2, 3}}));
+  ASSERT_TRUE(client.end_tls());
+  const auto why = decode_.wait_down(peer);
+  ASSERT_TRUE(why);
+  EXPECT_EQ(why->code(), StatusCode::kPeerLost) << why->to_string();
+  EXPECT_NE(why->message().find("close_notify"), std::string::npos) << why->to_string();
+  EXPECT_TRUE(client.is_closed_by_peer());
+  const wire::Message wanted = wire::Notify{1, {1, 2, 3}};
+  EXPECT_TRUE(decode_.wait_for(
+      [&] { return decode_.messages.size() == 1 && decode_.messages[0].second == wanted; }));
+}
+
 TEST_P(BadPeers, AMessageThatIsCut) {
   const std::vector<uint8_t> frame = frame_of(wire::Notify{1, std::vector<uint8_t>(100)});
   for (const size_t length : {size_t{1}, size_t{4}, size_t{5}, frame.size() - 1}) {

@@ -129,6 +129,13 @@ bool RawClient::send_hello(const wire::Hello& hello) {
   return begun && send(wire::Message(hello));
 }
 
+bool RawClient::end_tls() {
+  std::vector<uint8_t> out;
+  tls_->close_notify();
+  tls_->take_output(out);
+  return send_raw(out);
+}
+
 void RawClient::end_output() { shutdown(fd_.get(), SHUT_WR); }
 
 void RawClient::reset() {

@@ -40,6 +40,8 @@ class RawClient {
   bool send_raw(std::span<const uint8_t> bytes);
   // The preface of a plain connection, then the message.
   bool send_hello(const baton::wire::Hello& hello);
+  // With TLS: the record that says that no more comes. The socket stays as it is.
+  bool end_tls();
   // No more bytes from this end.
   void end_output();
   // Closes so that the other side reads ECONNRESET.

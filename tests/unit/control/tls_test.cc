@@ -171,6 +171,25 @@ TEST(Tls, ARecordThatIsChangedReplayedOrMissedEndsTheSession) {
   }
 }
 
+// OpenSSL reads nothing past a close_notify: whatever came after it would be kept for good.
+TEST(Tls, AfterACloseNotifyTheSessionIsOver) {
+  Pair pair(test_secret(1), test_secret(1));
+  pair.run();
+  ASSERT_TRUE(pair.is_established());
+  std::vector<uint8_t> cipher;
+  ASSERT_TRUE((*pair.dialer)->seal(std::vector<uint8_t>(100, 1)).is_ok());
+  (*pair.dialer)->close_notify();
+  (*pair.dialer)->take_output(cipher);
+  std::vector<uint8_t> plain;
+  for (int i = 0; i < 2; ++i) {
+    const Status status = (*pair.acceptor)->feed(cipher, plain);
+    EXPECT_EQ(status.code(), StatusCode::kPeerLost) << status.to_string();
+    EXPECT_NE(status.message().find("close_notify"), std::string::npos) << status.to_string();
+    // What came before it counts.
+    EXPECT_EQ(plain, std::vector<uint8_t>(100, 1));
+  }
+}
+
 TEST(Tls, NoiseIsAProtocolError) {
   base::Random random(baton_test::test_seed());
   const auto context = TlsContext::create(test_secret(1));
