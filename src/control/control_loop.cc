@@ -20,7 +20,9 @@ constexpr uint64_t kEventKey = 0;
 constexpr uint64_t kListenerKey = 1;
 constexpr int kMaxEvents = 128;
 constexpr int kAcceptsPerTurn = 64;
-constexpr int kReadsPerTurn = 8;  // of one link, so that none starves the others
+// Of one link, so that none starves the others.
+constexpr int kReadsPerTurn = 8;
+constexpr uint32_t kFramesPerTurn = 256;
 constexpr int64_t kAcceptRestNs = 100 * kMillisecond;
 // What a link may send while its hello is held.
 constexpr size_t kHeldBytes = size_t{1} << 20;
@@ -33,6 +35,7 @@ Status lost(const Link& link, const std::string& how) {
 
 void ControlPlaneImpl::run() {
   while (!stopping_.load()) {
+    ++turn_;
     wait_for_events();
     run_commands();
     run_timers();
@@ -71,11 +74,12 @@ void ControlPlaneImpl::wait_for_events() {
     if (!mailbox_.empty()) timeout_ms = 0;
   }
   // An alarm set since it was read above has seen sleeps_, or is seen here.
-  if (alarm_ns_.load() < wake_ns || stopping_.load()) timeout_ms = 0;
+  if (alarm_ns_.load() < wake_ns || stopping_.load() || frames_wait_) timeout_ms = 0;
   epoll_event events[kMaxEvents];
   const int count = epoll_wait(epoll_.get(), events, kMaxEvents, timeout_ms);
   sleeps_.store(false);
   BATON_ASSERT(count >= 0 || errno == EINTR, "epoll_wait works");
+  take_frames_that_wait();
   for (int i = 0; i < count; ++i) {
     if (events[i].data.u64 == kEventKey) {
       event_->clear();
@@ -190,8 +194,12 @@ void ControlPlaneImpl::on_event(Link& link, uint32_t events) {
 }
 
 void ControlPlaneImpl::on_readable(Link& link) {
+  if (std::exchange(link.frames_wait, false)) {
+    const Status status = take_frames(link);
+    if (!status.is_ok() && link.is_open) fail(link, status);
+  }
   bool more = true;
-  for (int i = 0; i < kReadsPerTurn && more && link.is_open; ++i) {
+  for (int i = 0; i < kReadsPerTurn && more && link.is_open && !link.frames_wait; ++i) {
     if (link.stage == Stage::kOpening || link.stage == Stage::kAnswer) {
       on_stream_readable(link);
       return;
@@ -288,19 +296,36 @@ Status ControlPlaneImpl::take_bytes(Link& link, std::span<const uint8_t> bytes) 
   return take_frames(link);
 }
 
-// Handles the frames that are here; then says how the input ended, if it did.
+// Handles the frames that are here, as many as one link may bring in a turn; then says how the
+// input ended, if it did.
 Status ControlPlaneImpl::take_frames(Link& link) {
+  if (std::exchange(link.turn, turn_) != turn_) link.frames_left = kFramesPerTurn;
   while (link.is_open && link.stage != Stage::kClosing) {
     if (link.stage == Stage::kHeld) {
       if (link.reader.buffered_bytes() <= kHeldBytes) return link.input_end;
       return Status(StatusCode::kProtocolError, "it does not wait for the answer to its hello");
     }
+    if (link.frames_left == 0) {
+      link.frames_wait = true;
+      frames_wait_ = true;
+      return Status::ok();
+    }
+    --link.frames_left;
     auto frame = link.reader.next();
     if (!frame.is_ok()) return frame.status();
     if (!frame->has_value()) return link.input_end;
     BATON_RETURN_IF_ERROR(on_frame(link, **frame));
   }
   return Status::ok();
+}
+
+// Of links that brought more than one turn allowed. No event tells of these: their bytes have left
+// the socket.
+void ControlPlaneImpl::take_frames_that_wait() {
+  if (!std::exchange(frames_wait_, false)) return;
+  for (auto& [id, link] : links_) {
+    if (link->is_open && link->frames_wait) on_readable(*link);
+  }
 }
 
 void ControlPlaneImpl::flush(Link& link) {

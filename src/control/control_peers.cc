@@ -218,7 +218,8 @@ void ControlPlaneImpl::peer_timer(Link& link, int64_t now_ns) {
   // When this thread was the one that did not run, the peer's bytes are waiting in the socket.
   if (now_ns - link.beats.last_received_ns >= dead_ns) on_readable(link);
   if (!link.is_open || link.stage != Stage::kUp) return;
-  if (now_ns - link.beats.last_received_ns >= dead_ns) {
+  // Whose messages wait for this thread's next turn is not silent.
+  if (now_ns - link.beats.last_received_ns >= dead_ns && !link.frames_wait) {
     fail(link, Status(StatusCode::kPeerLost, "\"" + link.info.name + "\" at " + link.remote.text() +
                                                  " was silent for " +
                                                  std::to_string(options_.dead_after_ms) + " ms"));

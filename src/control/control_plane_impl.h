@@ -101,6 +101,7 @@ class ControlPlaneImpl {
   Status read_bytes(Link& link, bool& more);
   Status take_bytes(Link& link, std::span<const uint8_t> bytes);
   Status take_frames(Link& link);
+  void take_frames_that_wait();
   void flush(Link& link);
   void run_timers();
   void link_timer(Link& link, int64_t now_ns);
@@ -187,6 +188,8 @@ class ControlPlaneImpl {
   uint64_t incarnation_ = 0;
   int64_t next_timer_ns_ = INT64_MAX;
   int64_t accept_again_ns_ = INT64_MAX;  // the listener rests: no descriptors were left
+  uint64_t turn_ = 0;
+  bool frames_wait_ = false;   // some link may have frames that did not fit into its turn
   bool output_waits_ = false;  // some link may have output that was not offered to its socket
   std::vector<ControlCommand> batch_;
   std::vector<uint8_t> read_buffer_;

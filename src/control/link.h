@@ -120,6 +120,9 @@ class Link {
   std::unique_ptr<TlsSession> tls;
   wire::FrameReader reader;
   Status input_end;           // not OK: nothing follows what `reader` holds, and why
+  uint64_t turn = 0;          // of the loop, when frames were taken last
+  uint32_t frames_left = 0;   // to be taken in that turn
+  bool frames_wait = false;   // `reader` may hold more; nothing is read until they are taken
   size_t unproven_bytes = 0;  // received before the hello was accepted
   std::vector<uint8_t> out;
   size_t out_begin = 0;

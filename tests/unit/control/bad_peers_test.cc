@@ -1,6 +1,8 @@
 // Peers that have proven themselves and then misbehave: told why, dropped, and nobody else is hurt.
 #include <gtest/gtest.h>
 
+#include <future>
+
 #include "src/base/random.h"
 #include "tests/support/test_seed.h"
 #include "tests/unit/control/endpoint.h"
@@ -177,6 +179,46 @@ TEST_P(BadPeers, DamagedMessagesOfEveryKind) {
       EXPECT_FALSE(why->is_ok());
     }
   }
+}
+
+// A flood is heard piece by piece: others wait for a piece of it, not for its end.
+TEST_P(BadPeers, OneThatFloodsDoesNotHoldUpTheOthers) {
+  constexpr uint64_t kFlood = 2000;
+  std::promise<void> entered;
+  std::promise<void> go_on;
+  decode_.on_each_message = [&, first = true]() mutable {
+    if (!std::exchange(first, false)) return;
+    entered.set_value();
+    go_on.get_future().wait();
+  };
+  auto [client, peer] = raw_peer();
+  std::vector<uint8_t> bytes;
+  for (uint64_t tag = 0; tag < kFlood; ++tag) {
+    const std::vector<uint8_t> frame = frame_of(wire::Notify{tag, {}});
+    bytes.insert(bytes.end(), frame.begin(), frame.end());
+  }
+  ASSERT_TRUE(client.send(std::span<const uint8_t>(bytes)));
+  entered.get_future().wait();
+  ASSERT_TRUE(good_.plane().send(good_id_, wire::Notify{kFlood, {1}}).is_ok());
+  good_.settle();  // it lies in the socket now
+  go_on.set_value();
+  ASSERT_TRUE(decode_.wait_messages(kFlood + 1));
+  uint64_t next = 0;
+  size_t good_at = 0;
+  EXPECT_TRUE(decode_.wait_for([&] {
+    for (size_t i = 0; i < decode_.messages.size(); ++i) {
+      const wire::Message& message = decode_.messages[i].second;
+      if (message == wire::Message(wire::Notify{kFlood, {1}})) {
+        good_at = i;
+      } else {
+        EXPECT_EQ(message, wire::Message(wire::Notify{next, {}}));
+        ++next;
+      }
+    }
+    return true;
+  }));
+  EXPECT_EQ(next, kFlood);
+  EXPECT_LT(good_at, kFlood / 2);
 }
 
 TEST_P(BadPeers, OneThatDoesNotReadIsBusyAndLosesNothing) {
