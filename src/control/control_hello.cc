@@ -308,6 +308,7 @@ void ControlPlaneImpl::decide_held(LinkId other) {
     if (!link->is_open || link->stage != Stage::kHeld || link->waits_for != other) continue;
     link->stage = Stage::kHello;
     link->waits_for = 0;
+    resume_reading(*link);
     set_deadline(*link,
                  link->is_dialer ? options_.dial_timeout_ms : options_.limits.hello_timeout_ms);
     Status status;

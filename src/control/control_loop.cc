@@ -24,8 +24,9 @@ constexpr int kAcceptsPerTurn = 64;
 constexpr int kReadsPerTurn = 8;
 constexpr uint32_t kFramesPerTurn = 256;
 constexpr int64_t kAcceptRestNs = 100 * kMillisecond;
-// What a link may send while its hello is held.
-constexpr size_t kHeldBytes = size_t{1} << 20;
+// How far a link is read while its hello is held. A dialer may have its peer's whole description
+// coming, which is longer; what is not read waits in the sockets until the hello is decided.
+constexpr size_t kHeldBytes = size_t{64} << 10;
 
 Status lost(const Link& link, const std::string& how) {
   return Status(StatusCode::kPeerLost, "connection to " + link.remote.text() + " " + how);
@@ -177,7 +178,8 @@ Link& ControlPlaneImpl::add_link(Stage stage, base::UniqueFd fd) {
 void ControlPlaneImpl::watch(Link& link, bool add) {
   epoll_event event{};
   event.data.u64 = link.id;
-  event.events = EPOLLIN | (link.write_wanted ? static_cast<uint32_t>(EPOLLOUT) : 0u);
+  event.events = (link.read_paused ? 0u : static_cast<uint32_t>(EPOLLIN)) |
+                 (link.write_wanted ? static_cast<uint32_t>(EPOLLOUT) : 0u);
   const int rc =
       epoll_ctl(epoll_.get(), add ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, link.fd.get(), &event);
   // Out of memory or of watches: the link then ends by its deadline.
@@ -190,6 +192,11 @@ void ControlPlaneImpl::on_event(Link& link, uint32_t events) {
     return;
   }
   if ((events & EPOLLOUT) != 0) flush(link);
+  if (link.is_open && link.read_paused && (events & (EPOLLERR | EPOLLHUP)) != 0) {
+    // Unread, it would be reported in each turn.
+    fail(link, lost(link, "broke while its hello waited"));
+    return;
+  }
   if (link.is_open && (events & (EPOLLIN | EPOLLERR | EPOLLHUP)) != 0) on_readable(link);
 }
 
@@ -205,6 +212,11 @@ void ControlPlaneImpl::on_readable(Link& link) {
       return;
     }
     if (link.stage == Stage::kHandOver) return;
+    if (link.stage == Stage::kHeld && link.reader.buffered_bytes() >= kHeldBytes) {
+      link.read_paused = true;
+      watch(link, false);
+      return;
+    }
     Status status;
     if (link.stage == Stage::kFirstByte) {
       status = read_first_byte(link);
@@ -217,6 +229,10 @@ void ControlPlaneImpl::on_readable(Link& link) {
     }
     if (!status.is_ok() && link.is_open) fail(link, status);
   }
+}
+
+void ControlPlaneImpl::resume_reading(Link& link) {
+  if (std::exchange(link.read_paused, false)) watch(link, false);
 }
 
 Status ControlPlaneImpl::read_first_byte(Link& link) {
@@ -301,10 +317,7 @@ Status ControlPlaneImpl::take_bytes(Link& link, std::span<const uint8_t> bytes) 
 Status ControlPlaneImpl::take_frames(Link& link) {
   if (std::exchange(link.turn, turn_) != turn_) link.frames_left = kFramesPerTurn;
   while (link.is_open && link.stage != Stage::kClosing) {
-    if (link.stage == Stage::kHeld) {
-      if (link.reader.buffered_bytes() <= kHeldBytes) return link.input_end;
-      return Status(StatusCode::kProtocolError, "it does not wait for the answer to its hello");
-    }
+    if (link.stage == Stage::kHeld) return link.input_end;
     if (link.frames_left == 0) {
       link.frames_wait = true;
       frames_wait_ = true;

@@ -128,6 +128,7 @@ void ControlPlaneImpl::linger(Link& link) {
     return;
   }
   link.stage = Stage::kClosing;
+  resume_reading(link);
   output_waits_ = true;
   set_deadline(link, options_.limits.goodbye_timeout_ms);
 }

@@ -96,6 +96,7 @@ class ControlPlaneImpl {
   void watch(Link& link, bool add);
   void on_event(Link& link, uint32_t events);
   void on_readable(Link& link);
+  void resume_reading(Link& link);
   Status read_first_byte(Link& link);
   Status read_preface(Link& link);
   Status read_bytes(Link& link, bool& more);

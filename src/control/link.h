@@ -112,6 +112,7 @@ class Link {
   bool authenticated = false;
   bool was_proven = false;    // no longer counts as half-open
   bool write_wanted = false;  // EPOLLOUT is on
+  bool read_paused = false;   // EPOLLIN is off: it is held, and has sent more than is read then
   bool end_sent = false;      // kClosing: shutdown(SHUT_WR) is done
   int64_t deadline_ns = INT64_MAX;
   SocketAddress remote;

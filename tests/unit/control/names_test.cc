@@ -1,7 +1,9 @@
 // Two connections that claim one name: crossing dials, restarted processes, impostors.
 #include <gtest/gtest.h>
+#include <sys/socket.h>
 
 #include <algorithm>
+#include <future>
 #include <memory>
 
 #include "tests/unit/control/endpoint.h"
@@ -338,19 +340,72 @@ TEST_F(Names, TheHigherNameWaitsForTheWordOfOneWhoAcceptedItsDial) {
   expect_refused_as_connected(crossing.read_next<wire::Welcome>(), welcome.session);
 }
 
-TEST_F(Names, WhoIsHeldMayNotSendWithoutEnd) {
-  m_.dial(server_.address("z"));
+TEST_F(Names, OfWhoIsHeldNoMoreIsReadUntilItIsDecided) {
+  const PeerId dialed = m_.dial(server_.address("z"));
   auto [ours, hello] = server_.accept_hello();
   RawClient crossing(m_.address());
   ASSERT_TRUE(crossing.send_hello(hello_of("z", 2, 1)));
   m_.settle();
   const std::vector<uint8_t> bytes(64 << 10);
   size_t sent = 0;
-  while (crossing.send_raw(bytes)) {
-    sent += bytes.size();
-    ASSERT_LT(sent, size_t{64} << 20);
+  for (int full = 0; full < 3;) {
+    const ssize_t taken =
+        send(crossing.fd(), bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (taken > 0) {
+      sent += static_cast<size_t>(taken);
+      ASSERT_LT(sent, size_t{64} << 20) << "it is read without end";
+      continue;
+    }
+    ++full;
+    m_.settle();
   }
-  EXPECT_TRUE(m_.wait_log("it does not wait for the answer to its hello"));
+  EXPECT_TRUE(crossing.is_open());
+  accept_as(ours, raw_welcome("z", hello));
+  EXPECT_EQ(m_.wait_up(), dialed);
+  expect_refused_as_connected(crossing.read_next<wire::Welcome>(), 1234);
+  EXPECT_TRUE(crossing.is_closed_by_peer());
+}
+
+TEST_F(Names, WhoIsHeldAndBreaksEndsAtOnce) {
+  m_.dial(server_.address("z"));
+  auto [ours, hello] = server_.accept_hello();
+  RawClient crossing(m_.address());
+  ASSERT_TRUE(crossing.send_hello(hello_of("z", 2, 1)));
+  m_.settle();
+  ASSERT_TRUE(crossing.send_raw(std::vector<uint8_t>(256 << 10)));
+  m_.settle();
+  crossing.reset();
+  EXPECT_TRUE(m_.wait_log("broke while its hello waited"));
+}
+
+// A restarted peer describes itself at once, while the dialer still probes the old connection.
+TEST_F(Names, ALongDescriptionWaitsForTheProbe) {
+  auto [owner, old_peer] = raw_peer(hello_of("z", 7, 1));
+  const PeerId dialed = m_.dial(server_.address("z"));
+  auto [other, hello] = server_.accept_hello();
+  ASSERT_TRUE(other.send(raw_welcome("z", hello)));  // of boot 2
+  wire::Describe describe = baton_test::sample_describe();
+  wire::SectionDescription section = describe.sections.front();
+  section.name = std::string(200, 's');
+  describe.sections.clear();
+  for (uint32_t id = 1; id <= 20'000; ++id) {
+    section.id = SectionId(id);
+    describe.sections.push_back(section);
+  }
+  describe.caches.clear();
+  ASSERT_GT(wire::encode(describe)->size(), size_t{4} << 20);
+  auto sending = std::async(std::launch::async,
+                            [&, client = &other] { return client->send(wire::Message(describe)); });
+  ASSERT_TRUE(read_probe(owner));
+  for (int i = 0; i < 20; ++i) m_.settle();
+  EXPECT_FALSE(m_.has_failed(dialed));
+  m_.advance_ms(1000);
+  expect_status(m_.wait_down(old_peer), StatusCode::kPeerLost, "took its name");
+  ASSERT_TRUE(sending.get());
+  ASSERT_TRUE(other.read_next<wire::Describe>());
+  ASSERT_TRUE(other.send(wire::Confirm{}));
+  ASSERT_EQ(m_.wait_up(1), dialed);
+  EXPECT_TRUE(m_.wait_for([&] { return m_.ups[1].second.describe == describe; }));
 }
 
 TEST_F(Names, RealCrossingDialsMakeOneConnection) {
