@@ -35,6 +35,8 @@ class Fabric {
   [[nodiscard]] Path* find(uint32_t index) const {
     return index < paths_.size() ? paths_[index] : nullptr;
   }
+  // By index; null where one was removed.
+  [[nodiscard]] const std::vector<Path*>& paths() const { return paths_; }
   // Uniform in [0, bound). REQUIRES: bound > 0.
   [[nodiscard]] uint64_t random(uint64_t bound);
   void count_rail(int change) { rails_ += change; }

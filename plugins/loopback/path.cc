@@ -91,26 +91,24 @@ baton_rc Path::connect(const uint8_t* peer_address, uint32_t length_bytes, char*
   return BATON_RC_OK;
 }
 
-// Ends the connection at both ends: from here on neither touches the other.
+// Ends the connection at both ends: from here on neither touches the other. Ends that had connected
+// to this one, which had not connected to them yet, are told, too: they would go on looking at it
+// when it is closed. (One that this end had connected to learns from its own connect().)
 void Path::sever(const char* reason, const char* peer_reason) {
-  if (!broken_) {
-    broken_ = true;
-    baton_sdk::format_text(reason_, "loopback: %s", reason);
+  end(reason);
+  for (Path* other : rail_->fabric()->paths()) {
+    if (other == nullptr || other->peer_ != this) continue;
+    other->end(peer_reason);
+    other->rail_->ring();
   }
-  bounce_message_ = nullptr;
-  Path* peer = peer_;
+}
+
+void Path::end(const char* reason) {
   peer_ = nullptr;
-  if (peer == nullptr) return;
-  // One-sided: this end connected, the other not yet. It learns from its own connect().
-  if (peer->peer_ == this) {
-    peer->peer_ = nullptr;
-    peer->bounce_message_ = nullptr;
-    if (!peer->broken_) {
-      peer->broken_ = true;
-      baton_sdk::format_text(peer->reason_, "loopback: %s", peer_reason);
-    }
-    peer->rail_->ring();
-  }
+  bounce_message_ = nullptr;
+  if (broken_) return;
+  broken_ = true;
+  baton_sdk::format_text(reason_, "loopback: %s", reason);
 }
 
 void Path::fence() {

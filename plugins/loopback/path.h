@@ -60,6 +60,7 @@ class Path {
   bool drain_bounce(uint64_t* budget_bytes);
   void complete(Message& message, baton_op_status status);
   void sever(const char* reason, const char* peer_reason);
+  void end(const char* reason);  // of this end alone
 
   Rail* const rail_;
   uint64_t cookie_ = 0;

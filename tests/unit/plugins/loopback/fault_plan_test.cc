@@ -130,6 +130,37 @@ TEST(FaultPlanTest, AKilledPathIsBrokenAtBothEndsBeforeThePost) {
   EXPECT_EQ(link.a.log().count(OpState::kInDoubt), 5u);
 }
 
+// One end has connected; the other goes before it did. Closed, it may be looked at no more.
+TEST(FaultPlanTest, AnEndThatGoesBeforeItConnectsBreaksTheOther) {
+  Connection link(fixture(clean_plan()));
+  uint8_t address[BATON_MAX_ADDRESS_BYTES];
+  uint32_t length = 0;
+  char error[BATON_ERROR_BYTES] = {};
+  for (End* end : {&link.a, &link.b}) {
+    End::OpenPath opened;
+    opened.cookie = end->host.add_path();
+    baton_path_options options{};
+    options.struct_size = sizeof options;
+    options.cookie = opened.cookie;
+    options.epoch = 77;
+    options.stream_fd = -1;
+    ASSERT_EQ(end->plugin->path_open(end->rail, &options, &opened.path, error), BATON_RC_OK)
+        << error;
+    end->paths.push_back(opened);
+    ASSERT_EQ(end->plugin->path_address(opened.path, address, &length), BATON_RC_OK);
+  }
+  ASSERT_EQ(link.a.plugin->path_connect(link.a.paths[1].path, address, length, error), BATON_RC_OK)
+      << error;
+  link.b.fence(1);
+  link.b.plugin->path_close(link.b.paths[1].path);
+  link.b.paths.pop_back();
+  link.drive_rounds(10);
+  EXPECT_TRUE(link.a.log(1).broken);
+  EXPECT_NE(link.a.log(1).reason.find("the peer fenced the path"), std::string::npos)
+      << link.a.log(1).reason;
+  EXPECT_FALSE(link.a.log().broken);
+}
+
 TEST(FaultPlanTest, AQuietKillLosesOnlyReports) {
   baton_loopback_plan plan = clean_plan();
   plan.kill_path = 0;
