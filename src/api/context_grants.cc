@@ -98,11 +98,10 @@ Status ContextImpl::fill_kv_grant(handoff::GrantState& grant, const GrantRequest
                                   const PeerEntry& peer) {
   auto layout = local_layout(request.cache);
   if (!layout.is_ok()) return layout.status();
-  const auto& caches = peer.info.describe.caches;
-  const auto source = std::find_if(caches.begin(), caches.end(), [&](const auto& cache) {
-    return cache.name == request.source_cache;
+  const auto source = std::find_if(peer.caches.begin(), peer.caches.end(), [&](const auto& cache) {
+    return cache.second.name == request.source_cache;
   });
-  if (source == caches.end()) {
+  if (source == peer.caches.end()) {
     return Status(StatusCode::kNotFound, "peer " + std::to_string(request.peer.value) + " (" +
                                              peer.info.name + ") publishes no cache \"" +
                                              request.source_cache + "\"");
@@ -115,7 +114,7 @@ Status ContextImpl::fill_kv_grant(handoff::GrantState& grant, const GrantRequest
                                                std::to_string(wire::kMaxBlocks));
   }
   kv::PlanRequest plan_request;
-  plan_request.source = &source->layout;
+  plan_request.source = &source->second.layout;
   plan_request.target = layout->get();
   plan_request.target_blocks = request.block_lists;
   plan_request.tokens = request.tokens;
@@ -123,7 +122,7 @@ Status ContextImpl::fill_kv_grant(handoff::GrantState& grant, const GrantRequest
   auto plan = kv::Plan::create(plan_request);
   if (!plan.is_ok()) return plan.status();
   grant.target_cache = request.cache;
-  grant.source_cache = source->id;
+  grant.source_cache = source->first;
   grant.tokens = request.tokens;
   grant.block_lists = request.block_lists;
   grant.total_units = plan->total_units();

@@ -116,7 +116,9 @@ class ContextImpl : public handoff::EngineOutput,
     PeerId joined;           // dialled twice: the connection that counts
     bool reported = false;   // kPeerUp was emitted
     bool abandoned = false;  // connect() gave up: the entry goes with the dial's last report
-    control::PeerInfo info;
+    control::PeerInfo info;  // but for what its description offers: that changes, and is here
+    std::map<SectionId, wire::SectionDescription> sections;
+    std::map<CacheId, wire::CacheDescription> caches;
     std::shared_ptr<handoff::Inbox> inbox = std::make_shared<handoff::Inbox>();
     bool cut_off = false;     // it sent more than is kept of a peer: nothing more of it is heard
     bool path_asked = false;  // its PathRequest or PathReply came

@@ -1,7 +1,6 @@
 // Peers: connections made and lost, and what the control thread does when time or a peer is over.
 #include <algorithm>
 #include <chrono>
-#include <unordered_set>
 
 #include "src/api/context_impl.h"
 #include "src/api/lease.h"
@@ -16,26 +15,26 @@ constexpr int64_t kBacklogRetryNs = 1 * kMsNs;
 
 std::string peer_text(PeerId peer) { return "peer " + std::to_string(peer.value); }
 
-template <typename Described, typename Id>
-void apply_change(std::vector<Described>& known, std::vector<Described>& added,
+// Costs what the change is long, not what is known: a peer may send many small ones.
+template <typename Id, typename Described>
+void apply_change(std::map<Id, Described>& known, std::vector<Described> added,
                   const std::vector<Id>& withdrawn) {
-  const std::unordered_set<Id> gone(withdrawn.begin(), withdrawn.end());
-  std::unordered_set<Id> old = gone;
-  for (const auto& one : added) old.insert(one.id);
-  std::erase_if(known, [&](const auto& one) { return old.count(one.id) != 0; });
-  for (auto& one : added) {
-    if (gone.count(one.id) == 0) known.push_back(std::move(one));
+  for (Described& one : added) {
+    const Id id = one.id;
+    known.insert_or_assign(id, std::move(one));
   }
+  for (const Id id : withdrawn) known.erase(id);
 }
 
 // False: `message` does not change what its sender offers.
-bool apply_change(wire::Describe& known, wire::Message& message) {
+bool apply_change(std::map<SectionId, wire::SectionDescription>& known_sections,
+                  std::map<CacheId, wire::CacheDescription>& known_caches, wire::Message& message) {
   if (auto* sections = std::get_if<wire::SectionsChanged>(&message)) {
-    apply_change(known.sections, sections->added, sections->withdrawn);
+    apply_change(known_sections, std::move(sections->added), sections->withdrawn);
     return true;
   }
   if (auto* caches = std::get_if<wire::CachesChanged>(&message)) {
-    apply_change(known.caches, caches->added, caches->withdrawn);
+    apply_change(known_caches, std::move(caches->added), caches->withdrawn);
     return true;
   }
   return false;
@@ -144,10 +143,10 @@ Result<PeerDescription> ContextImpl::describe_peer(PeerId peer) const {
   out.authenticated = entry->info.authenticated;
   out.unit_bytes = entry->info.unit_bytes;
   out.transport = options_.rails[entry->local_rail.value].plugin;
-  for (const auto& section : entry->info.describe.sections) {
+  for (const auto& [id, section] : entry->sections) {
     out.sections.push_back({section.id, section.name, section.kind, section.length_bytes});
   }
-  for (const auto& cache : entry->info.describe.caches)
+  for (const auto& [id, cache] : entry->caches)
     out.caches.push_back({cache.id, cache.name, cache.layout});
   return out;
 }
@@ -278,6 +277,9 @@ void ContextImpl::on_peer_up(PeerId peer, const control::PeerInfo& info) {
     PeerEntry& entry = peers_[peer];
     entry.phase = PeerPhase::kOpeningPath;
     entry.info = info;
+    wire::Describe& describe = entry.info.describe;
+    apply_change(entry.sections, std::exchange(describe.sections, {}), {});
+    apply_change(entry.caches, std::exchange(describe.caches, {}), {});
   }
   pass_to_data(handoff::PeerUp{peer, info.unit_bytes});
   if (info.dialed_by_us) begin_path(peer);
@@ -385,12 +387,12 @@ void ContextImpl::on_message(PeerId peer, wire::Message&& message) {
     const std::lock_guard<std::mutex> lock(state_mutex_);
     const auto found = peers_.find(peer);
     if (found == peers_.end() || found->second.cut_off) return;
-    wire::Describe& known = found->second.info.describe;
-    if (apply_change(known, message)) {
-      if (known.sections.size() <= wire::kMaxSections && known.caches.size() <= wire::kMaxCaches)
-        return;
-      too_much = std::to_string(known.sections.size()) + " sections and " +
-                 std::to_string(known.caches.size()) + " caches of the peer";
+    auto& sections = found->second.sections;
+    auto& caches = found->second.caches;
+    if (apply_change(sections, caches, message)) {
+      if (sections.size() <= wire::kMaxSections && caches.size() <= wire::kMaxCaches) return;
+      too_much = std::to_string(sections.size()) + " sections and " +
+                 std::to_string(caches.size()) + " caches of the peer";
     } else {
       const handoff::Inbox& inbox = *found->second.inbox;
       room = handoff::Inbox::take(found->second.inbox, message);

@@ -185,12 +185,13 @@ Status ContextImpl::hold_remote(handoff::TransferState& transfer, SectionId sect
   for (const auto& held : transfer.remote) {
     if (held.id == section.value) return check_end(held.length_bytes);
   }
-  for (const auto& described : peer.info.describe.sections) {
-    if (described.id != section) continue;
-    for (const auto& key : described.keys) {
+  const auto described = peer.sections.find(section);
+  if (described != peer.sections.end()) {
+    const uint64_t length_bytes = described->second.length_bytes;
+    for (const auto& key : described->second.keys) {
       if (key.rail != peer.remote_rail) continue;
-      transfer.remote.push_back({section.value, {key.key, key.base}, described.length_bytes});
-      return check_end(described.length_bytes);
+      transfer.remote.push_back({section.value, {key.key, key.base}, length_bytes});
+      return check_end(length_bytes);
     }
   }
   return Status(StatusCode::kNotFound, "section " + std::to_string(section.value) + " of peer " +
@@ -229,18 +230,15 @@ Status ContextImpl::fill_push(handoff::TransferState& transfer, const PushReques
   }
   auto source = local_layout(request.cache);
   if (!source.is_ok()) return source.status();
-  const auto& caches = peer.info.describe.caches;
-  const auto target = std::find_if(caches.begin(), caches.end(), [&](const auto& cache) {
-    return cache.id == offer.message.target_cache;
-  });
-  if (target == caches.end()) {
+  const auto target = peer.caches.find(offer.message.target_cache);
+  if (target == peer.caches.end()) {
     return Status(StatusCode::kNotFound,
                   "cache " + std::to_string(offer.message.target_cache.value) + " of peer " +
                       peer.info.name + " is not published there (any more)");
   }
   kv::PlanRequest plan_request;
   plan_request.source = source->get();
-  plan_request.target = &target->layout;
+  plan_request.target = &target->second.layout;
   plan_request.source_blocks = std::span(request.block_lists);
   plan_request.target_blocks = offer.message.block_lists;
   plan_request.tokens = offer.message.tokens;
@@ -272,7 +270,7 @@ Status ContextImpl::fill_push(handoff::TransferState& transfer, const PushReques
       BATON_RETURN_IF_ERROR(hold_local(transfer, place.section, peer.local_rail));
     }
   }
-  for (const LayerGroup& group : target->layout.groups) {
+  for (const LayerGroup& group : target->second.layout.groups) {
     for (const TensorPlace& place : group.places) {
       const uint64_t end_bytes = place.offset_bytes + tensor_span_bytes(group, place);
       BATON_RETURN_IF_ERROR(hold_remote(transfer, place.section, end_bytes, peer));
