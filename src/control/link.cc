@@ -72,7 +72,9 @@ Status Link::flush(int64_t now_ns) {
         send(fd.get(), out.data() + out_begin, out.size() - out_begin, MSG_NOSIGNAL);
     if (sent >= 0) {
       out_begin += static_cast<size_t>(sent);
-      if (out_begin > kSealAheadBytes) {
+      // What is moved is less than what has left since the last time: a message of 64 MiB is not
+      // moved again for each quarter of a MiB of it.
+      if (out_begin > kSealAheadBytes && out_begin > out.size() / 2) {
         out.erase(out.begin(), out.begin() + static_cast<ptrdiff_t>(out_begin));
         out_begin = 0;
       }
