@@ -32,6 +32,13 @@ Status lost(const Link& link, const std::string& how) {
   return Status(StatusCode::kPeerLost, "connection to " + link.remote.text() + " " + how);
 }
 
+// Accepted, and no peer: one that has not proven itself, or, if `proven`, one that has, and whose
+// hello is held or which is leaving. What is on its way from hello to peer counts as one.
+bool is_no_peer(const Link& link, bool proven) {
+  if (!link.is_open || link.is_dialer || link.was_proven != proven) return false;
+  return !proven || link.stage == Stage::kHeld || link.stage == Stage::kClosing;
+}
+
 }  // namespace
 
 void ControlPlaneImpl::run() {
@@ -141,28 +148,32 @@ void ControlPlaneImpl::accept_all() {
       if (errno == EAGAIN || errno == EWOULDBLOCK) return;
       // No descriptors: without a rest, the listener would stay readable and this thread busy.
       logger_.warning("\"{}\" cannot accept connections: {}", options_.name, std::strerror(errno));
-      make_room_for_one();
+      drop_oldest(false);
       epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, listener_.get(), nullptr);
       accept_again_ns_ = clock_.now_ns() + kAcceptRestNs;
       return;
     }
     set_no_delay(fd.get());
-    const auto half_open = std::count_if(links_.begin(), links_.end(), [](const auto& entry) {
-      const Link& link = *entry.second;
-      return link.is_open && !link.is_dialer && !link.was_proven;
-    });
-    if (half_open >= static_cast<ptrdiff_t>(options_.limits.max_half_open)) make_room_for_one();
+    if (count_no_peers(false) >= options_.limits.max_half_open) drop_oldest(false);
+    if (count_no_peers(true) >= options_.limits.max_peers) drop_oldest(true);
     Link& link = add_link(Stage::kFirstByte, std::move(fd));
     link.remote = remote_address(link.fd.get());
     set_deadline(link, options_.limits.hello_timeout_ms);
   }
 }
 
-void ControlPlaneImpl::make_room_for_one() {
+size_t ControlPlaneImpl::count_no_peers(bool proven) const {
+  return static_cast<size_t>(std::count_if(links_.begin(), links_.end(), [&](const auto& entry) {
+    return is_no_peer(*entry.second, proven);
+  }));
+}
+
+void ControlPlaneImpl::drop_oldest(bool proven) {
   for (auto& [id, link] : links_) {
-    if (!link->is_open || link->is_dialer || link->was_proven) continue;
-    logger_.debug("\"{}\" drops {}: too many connections that have not proven themselves",
-                  options_.name, link->remote.text());
+    if (!is_no_peer(*link, proven)) continue;
+    logger_.debug("\"{}\" drops {}: too many connections that {}", options_.name,
+                  link->remote.text(),
+                  proven ? "wait or are leaving" : "have not proven themselves");
     drop(*link);
     return;
   }

@@ -18,8 +18,10 @@ namespace baton::control {
 inline constexpr uint16_t kProtocolVersion = 1;
 
 struct ControlLimits {
-  uint32_t max_half_open = 64;       // connections that have not proven themselves; oldest evicted
-  uint32_t max_peers = 1024;         // connections that have
+  uint32_t max_half_open = 64;  // connections that have not proven themselves; oldest evicted
+  // Connections that have; and as many again that are held or leaving, of which the oldest is
+  // evicted.
+  uint32_t max_peers = 1024;
   uint32_t hello_timeout_ms = 2000;  // from accept to a proven hello, and from there to up
   uint32_t probe_timeout_ms = 1000;  // how long a live connection has to defend its name
   // Bytes waiting for one peer. A message that finds the queue empty is always taken.

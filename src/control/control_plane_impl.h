@@ -91,7 +91,8 @@ class ControlPlaneImpl {
   void execute(OpenStreamCommand& command);
   void execute(ExpectCommand& command);
   void accept_all();
-  void make_room_for_one();
+  size_t count_no_peers(bool proven) const;
+  void drop_oldest(bool proven);
   Link& add_link(Stage stage, base::UniqueFd fd);
   void watch(Link& link, bool add);
   void on_event(Link& link, uint32_t events);

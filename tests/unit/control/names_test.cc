@@ -3,6 +3,7 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <deque>
 #include <future>
 #include <memory>
 
@@ -376,6 +377,31 @@ TEST_F(Names, WhoIsHeldAndBreaksEndsAtOnce) {
   m_.settle();
   crossing.reset();
   EXPECT_TRUE(m_.wait_log("broke while its hello waited"));
+}
+
+// Neither those that wait for a decision nor those that were refused and do not leave are kept
+// without bound.
+TEST_F(Names, OfThoseThatAreNoPeersTheOldestGoes) {
+  ControlOptions few = options("few");
+  few.limits.max_peers = 3;
+  for (const uint8_t boot : {uint8_t{8}, uint8_t{7}}) {  // held for the probe; refused at once
+    Endpoint endpoint(few, &clock_);
+    RawClient owner(endpoint.address());
+    ASSERT_TRUE(owner.become_peer(hello_of("z", 7, 1)));
+    ASSERT_TRUE(endpoint.wait_up());
+    const size_t fds = baton_test::count_open_fds();
+    std::deque<RawClient> others;
+    for (size_t i = 1; i <= 6; ++i) {
+      others.emplace_back(endpoint.address());
+      ASSERT_TRUE(others.back().send_hello(hello_of("z", boot, 1)));
+      endpoint.settle();
+      EXPECT_EQ(baton_test::count_open_fds(), fds + i + std::min<size_t>(i, 3));
+    }
+    EXPECT_TRUE(others[2].is_closed_by_peer());
+    EXPECT_TRUE(others[5].is_open());
+    EXPECT_TRUE(endpoint.wait_log("too many connections that wait or are leaving"));
+    EXPECT_FALSE(endpoint.is_down(endpoint.wait_up()));
+  }
 }
 
 // A restarted peer describes itself at once, while the dialer still probes the old connection.
