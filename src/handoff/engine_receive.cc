@@ -234,6 +234,15 @@ void Engine::quiesced_arrived(Link& link, const wire::Quiesced& quiesced, int64_
   const auto found = grants_.find(quiesced.grant.value);
   if (found == grants_.end() || found->second->peer != link.peer) return;  // ended meanwhile
   GrantState& grant = *found->second;
+  const bool other_path =
+      std::any_of(quiesced.paths.begin(), quiesced.paths.end(),
+                  [&](const auto& path) { return path.epoch != link.path_epoch; });
+  if (quiesced.paths.size() > 1 || other_path) {
+    output_->drop_peer(link.peer,
+                       Status(StatusCode::kProtocolError,
+                              grant.describe() + ": Quiesced of a Path that there is not"));
+    return;
+  }
   if (grant.life.is_active()) {
     grant.begin_cancel(Status(StatusCode::kCancelled, "the writer stopped without a cause"),
                        now_ns);

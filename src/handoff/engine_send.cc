@@ -353,6 +353,14 @@ void Engine::end_arrived(Link& link, const wire::GrantEnd& end) {
   output_->offer_ended(link.peer, end.grant);
   for (const auto& transfer : link.transfers) {
     if (transfer->grant != end.grant || transfer->kind != TransferKind::kPush) continue;
+    if (end.verdict == StatusCode::kOk && end.units != transfer->plan->total_units()) {
+      output_->drop_peer(
+          link.peer,
+          Status(StatusCode::kProtocolError,
+                 transfer->describe() + ": GrantEnd says OK after " + std::to_string(end.units) +
+                     " of " + std::to_string(transfer->plan->total_units()) + " units"));
+      continue;
+    }
     transfer->has_verdict = true;
     transfer->verdict = end.verdict;
     transfer->verdict_message = end.message;

@@ -327,6 +327,25 @@ TEST(EngineGrant, QuiescedOfAnUnknownGrantIsIgnored) {
   EXPECT_TRUE(pair.receiver().dropped.is_ok());
 }
 
+TEST(EngineGrant, QuiescedOfAPathThatThereIsNotIsAProtocolError) {
+  const Quiesced::OnPath real{baton::PathEpoch(77), false, {0, 0}};
+  const Quiesced::OnPath other{baton::PathEpoch(78), false, {4, 4}};
+  for (const auto& paths :
+       {std::vector{other}, std::vector{real, other}, std::vector{real, real}}) {
+    EnginePair pair;
+    pair.start();
+    pair.cancel_grant();
+    pair.receiver().turn();
+    pair.receiver().receive(Quiesced{pair.grant->id, paths});
+    pair.receiver().turn();
+    EXPECT_EQ(pair.receiver().dropped.code(), StatusCode::kProtocolError);
+    EXPECT_NE(pair.receiver().dropped.message().find("Quiesced"), std::string::npos)
+        << pair.receiver().dropped.to_string();
+    EXPECT_EQ(pair.grant->life.state(), State::kCancelling) << "nothing of it counts";
+    pair.settle();
+  }
+}
+
 TEST(EngineGrant, QuiescedWithoutACancelCancels) {
   EnginePair pair;
   pair.start();

@@ -245,6 +245,19 @@ TEST(EngineTransfer, HalfDeadPathEndsByItsFence) {
   EXPECT_EQ(pair.transfer->ops_out, 0u);
 }
 
+TEST(EngineTransfer, OkAfterFewerUnitsThanPlannedIsAProtocolError) {
+  EnginePair pair;
+  pair.start();
+  pair.writer().receive(GrantEnd{pair.grant->id, StatusCode::kOk, 7, ""});
+  pair.writer().turn();
+  EXPECT_EQ(pair.writer().dropped.code(), StatusCode::kProtocolError);
+  EXPECT_NE(pair.writer().dropped.message().find("7 of 8 units"), std::string::npos)
+      << pair.writer().dropped.to_string();
+  EXPECT_EQ(pair.transfer->life.state(), State::kActive) << "the end of the peer ends it";
+  pair.cancel_grant();
+  pair.settle();
+}
+
 TEST(EngineTransfer, AVerdictForAnUnknownTransferIsAcknowledged) {
   EnginePair pair;
   pair.writer().receive(GrantEnd{baton::GrantId(4711), StatusCode::kOk, 3, ""});
