@@ -5,6 +5,7 @@
 #include "src/api/lease.h"
 #include "src/base/assert.h"
 #include "src/base/checked_math.h"
+#include "src/base/random.h"
 #include "src/kv/plan.h"
 
 namespace baton::api {
@@ -79,7 +80,9 @@ Result<std::shared_ptr<handoff::GrantState>> ContextImpl::new_grant(PeerId peer,
   const std::lock_guard<std::mutex> lock(state_mutex_);
   Status room = check_room(live_grants_.size(), "Grants");
   if (!room.is_ok()) return room;
-  grant->id = GrantId(next_grant_++);
+  // Nobody can tell the next one: a peer that offered it first would be in the way of the real
+  // offer.
+  while (!grant->id) grant->id = GrantId(base::secure_random_u64());
   return grant;
 }
 

@@ -41,8 +41,6 @@ std::string default_name() {
 ContextImpl::ContextImpl(ContextOptions options)
     : options_(std::move(options)), logger_(options_.log_level, options_.log_callback) {
   if (options_.name.empty()) options_.name = default_name();
-  // The high half tells the Grants of this boot from those of another; the low half counts.
-  next_grant_ = (base::secure_random_u64() << 32) | 1;
 }
 
 ContextImpl::~ContextImpl() { close(0).ignore(); }

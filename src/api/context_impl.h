@@ -246,7 +246,6 @@ class ContextImpl : public handoff::EngineOutput,
   std::map<CacheId, Cache> caches_;
   uint32_t last_cache_ = 0;
   uint64_t last_transfer_ = 0;
-  uint64_t next_grant_ = 0;
 
   // Control thread: what the data thread's lane had no room for. Bounded by the peers' inboxes, and
   // by a few entries of each connection.

@@ -102,12 +102,13 @@ GrantOffer ContextImpl::public_offer(const Offer& offer) const {
 Result<GrantOffer> ContextImpl::wait_offer(std::string_view tag, uint32_t timeout_ms) {
   std::optional<GrantOffer> result;
   const auto look = [&] {  // REQUIRES: state_mutex_ held
+    const Offer* oldest = nullptr;
     for (const auto& [id, offer] : offers_) {
       if (offer.taken || offer.message.tag != tag) continue;
-      result = public_offer(offer);
-      return true;
+      if (oldest == nullptr || offer.arrived_ns < oldest->arrived_ns) oldest = &offer;
     }
-    return false;
+    if (oldest != nullptr) result = public_offer(*oldest);
+    return oldest != nullptr;
   };
   wait_until(
       clock_.now_ns() + int64_t{timeout_ms} * kMsNs,

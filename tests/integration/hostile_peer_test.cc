@@ -338,6 +338,38 @@ TEST_F(HostilePeer, OffersAGrantThatIsOnOfferAlready) {
   EXPECT_TRUE(honest_->wait_offer("r1", 0).is_ok());
 }
 
+// Of offers with one tag the oldest is handed out, whatever their ids.
+TEST_F(HostilePeer, OffersOneTagTwice) {
+  connect();
+  wire::GrantOffer second = ranges(3);
+  second.tag = "r9";
+  send(ranges(9));
+  send(second);
+  ASSERT_TRUE(next_event(*honest_, baton::EventKind::kGrantOffered).grant == GrantId(9));
+  ASSERT_TRUE(next_event(*honest_, baton::EventKind::kGrantOffered).grant == GrantId(3));
+  EXPECT_EQ(require(honest_->wait_offer("r9", 20000), "wait_offer").id, GrantId(9));
+}
+
+// It holds one Grant, and would offer the next ones to others before their owner does.
+TEST_F(HostilePeer, CannotTellTheNextGrant) {
+  connect();
+  std::vector<uint8_t> memory(64);
+  baton::SectionOptions options;
+  options.name = "mine";
+  options.address = memory.data();
+  options.length_bytes = memory.size();
+  const auto section = require(honest_->register_section(options), "register_section");
+  baton::RangeGrantRequest request;
+  request.peer = honest_peer_;
+  request.ranges.push_back({section.id(), 0, 64});
+  request.allow_write = true;
+  const auto first = require(honest_->grant_ranges(request), "grant_ranges");
+  const auto next = require(honest_->grant_ranges(request), "grant_ranges");
+  // Neither among the 2^32 that follow it nor among those before: by chance, once in 2^31 runs.
+  EXPECT_GT(next.id().value - first.id().value, uint64_t{1} << 32);
+  EXPECT_GT(first.id().value - next.id().value, uint64_t{1} << 32);
+}
+
 TEST_F(HostilePeer, DescribesMoreSectionsThanArePossible) {
   connect();
   wire::SectionsChanged changed;
