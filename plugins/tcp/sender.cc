@@ -263,7 +263,7 @@ Sender::Cut Sender::cut_batch(uint64_t budget_bytes) const {
     if (carries_payload(pieces_[cut.end])) {
       const uint64_t left_bytes = budget_bytes - payload_bytes;
       if (length_bytes > left_bytes) {
-        if (payload_bytes >= budget_bytes / 2) break;
+        if (payload_bytes > 0 && payload_bytes >= budget_bytes / 2) break;
         uint64_t part_bytes = left_bytes;
         if (part_bytes > kPageBytes) part_bytes -= part_bytes % kPageBytes;
         cut.excess_bytes = length_bytes - part_bytes;

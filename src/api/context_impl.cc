@@ -106,6 +106,7 @@ Status ContextImpl::open_rails() {
     auto rail = transport::Rail::open(index, *plugin, rail_options, options_.unit_bytes,
                                       engine_.get(), clock_, logger_);
     if (!rail.is_ok()) return rail.status();
+    rail_reads_.push_back((*rail)->has(BATON_CAP_READ));
     rails_.push_back(std::move(rail).value());
   }
   std::vector<transport::Rail*> rails;

@@ -227,6 +227,7 @@ class ContextImpl : public handoff::EngineOutput,
   std::optional<CallerFd> caller_fd_;  // kCaller; its timer: progress_mutex_
   transport::PluginRegistry plugins_;
   std::vector<std::unique_ptr<transport::Rail>> rails_;
+  std::vector<bool> rail_reads_;  // by rail; constant, for callers: rails_ go while they may call
   std::unique_ptr<handoff::Engine> engine_;
   std::unique_ptr<transport::DataLoop> loop_;
   std::unique_ptr<control::ControlPlane> control_;

@@ -40,7 +40,8 @@ void ContextImpl::offer_arrived(PeerId peer, wire::GrantOffer message) {
   {
     const std::lock_guard<std::mutex> lock(state_mutex_);
     const auto from = peers_.find(peer);
-    if (from == peers_.end()) return;
+    // Of a peer that is gone, but whom a caller still waits for, nothing would take it back.
+    if (from == peers_.end() || from->second.phase == PeerPhase::kFailed) return;
     const std::string who = "grant " + std::to_string(message.grant.value);
     if (offers_.count(message.grant) != 0) {
       refused = Status(StatusCode::kFailedPrecondition, who + " is on offer already");
@@ -307,9 +308,9 @@ Status ContextImpl::fill_raw(handoff::TransferState& transfer, const RawRequest&
                                                      " allows no " +
                                                      (is_write ? "writes" : "reads"));
   }
-  const transport::Rail& rail = *rails_[peer.local_rail.value];
-  if (!is_write && !rail.has(BATON_CAP_READ)) {
-    return Status(StatusCode::kUnavailable, "the plug-in \"" + rail.name() +
+  if (!is_write && !rail_reads_[peer.local_rail.value]) {
+    return Status(StatusCode::kUnavailable, "the plug-in \"" +
+                                                options_.rails[peer.local_rail.value].plugin +
                                                 "\" of the path to peer " + peer.info.name +
                                                 " has no reads; the peer can write instead");
   }

@@ -439,6 +439,20 @@ void ControlPlaneImpl::sweep() {
   std::erase_if(links_, [](const auto& entry) { return !entry.second->is_open; });
 }
 
+// Ends the stream once, then reads away what still comes: a close with unread bytes would be a
+// reset, which can overtake what was just written. False: the other side has ended it, too.
+bool ControlPlaneImpl::end_stream(Link& link) {
+  if (!std::exchange(link.end_sent, true)) shutdown(link.fd.get(), SHUT_WR);
+  uint8_t unread[4096];
+  ssize_t got = 1;
+  // A peer that goes on sending is read in portions: the caller watches the time.
+  for (int i = 0; i < 16 && got > 0; ++i) {
+    got = recv(link.fd.get(), unread, sizeof unread, MSG_DONTWAIT);
+  }
+  link.is_open = got > 0 || (got < 0 && (errno == EAGAIN || errno == EINTR));
+  return link.is_open;
+}
+
 void ControlPlaneImpl::say_goodbye_to_all() {
   for (auto& [id, link] : links_) {
     if (!link->is_open || link->stage != Stage::kUp) continue;
@@ -457,6 +471,8 @@ void ControlPlaneImpl::say_goodbye_to_all() {
         link->is_open = false;
       } else if (link->has_output()) {
         waiting.push_back({link->fd.get(), POLLOUT, 0});
+      } else if (end_stream(*link)) {
+        waiting.push_back({link->fd.get(), POLLIN, 0});
       }
     }
     const int64_t left_ms = (end_ns - base::monotonic_now_ns()) / kMillisecond;

@@ -112,6 +112,7 @@ class ControlPlaneImpl {
   void sweep();
   void flush_all();
   void queue_last_messages();
+  static bool end_stream(Link& link);
   void say_goodbye_to_all();
   Link* find_link(LinkId id);
   Link* find_peer(PeerId peer);
