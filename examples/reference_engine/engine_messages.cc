@@ -1,5 +1,6 @@
 #include "examples/reference_engine/engine_messages.h"
 
+#include <algorithm>
 #include <fstream>
 #include <functional>
 #include <nlohmann/json.hpp>
@@ -33,11 +34,22 @@ Status status_from(const json& value) {
   return {static_cast<StatusCode>(code), value.at("message").get<std::string>()};
 }
 
+// No message has one, and a number of any size would be turned into an integer unchecked.
+bool has_fraction(const json& value) {
+  return value.is_number_float() ||
+         (value.is_structured() && std::any_of(value.begin(), value.end(), has_fraction));
+}
+
 // The library throws on a wrong text; this is where that ends.
 template <typename T, typename Read>
 Result<T> parse(const char* what, std::span<const uint8_t> bytes, Read read) {
   try {
-    return read(json::parse(bytes.begin(), bytes.end()));
+    const json value = json::parse(bytes.begin(), bytes.end());
+    if (has_fraction(value)) {
+      return Status(StatusCode::kProtocolError,
+                    std::string(what) + ": a number that is no integer");
+    }
+    return read(value);
   } catch (const json::exception& error) {
     return Status(StatusCode::kProtocolError, std::string(what) + ": " + error.what());
   }

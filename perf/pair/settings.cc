@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -28,6 +29,14 @@ constexpr uint64_t kUnknownCacheBytes = uint64_t{128} << 20;
 
 Status outside(const std::string& option, const std::string& value, const std::string& rule) {
   return {StatusCode::kInvalidArgument, option + " " + value + " is not allowed: " + rule};
+}
+
+// Throws what the library throws when it is no whole number from 0 on; one too large for T becomes
+// the largest, which check_settings() refuses.
+template <typename T>
+void read_integer(const nlohmann::json& value, T& out) {
+  const uint64_t number = value.get_ref<const nlohmann::json::number_unsigned_t&>();
+  out = static_cast<T>(std::min<uint64_t>(number, std::numeric_limits<T>::max()));
 }
 
 }  // namespace
@@ -145,15 +154,15 @@ Result<PairSettings> settings_from_json(const nlohmann::json& json) {
     const Result<Operation> operation = parse_operation(json.at("op").get<std::string>());
     if (!operation.is_ok()) return operation.status();
     settings.operation = *operation;
-    json.at("run_bytes").get_to(settings.run_bytes);
-    json.at("runs").get_to(settings.runs);
+    read_integer(json.at("run_bytes"), settings.run_bytes);
+    read_integer(json.at("runs"), settings.runs);
     json.at("seconds").get_to(settings.seconds);
-    json.at("rounds").get_to(settings.rounds);
-    json.at("in_flight").get_to(settings.in_flight);
+    read_integer(json.at("rounds"), settings.rounds);
+    read_integer(json.at("in_flight"), settings.in_flight);
     json.at("baseline").get_to(settings.baseline);
-    json.at("footprint_bytes").get_to(settings.footprint_bytes);
+    read_integer(json.at("footprint_bytes"), settings.footprint_bytes);
     json.at("hot").get_to(settings.hot);
-    json.at("seed").get_to(settings.seed);
+    read_integer(json.at("seed"), settings.seed);
   } catch (const nlohmann::json::exception& error) {
     return {StatusCode::kInvalidArgument,
             std::string("settings of the peer cannot be read: ") + error.what()};
