@@ -32,6 +32,17 @@ TEST(PairSettingsTest, WhatAPeerSendsIsChecked) {
     EXPECT_FALSE(settings_from_json(json).is_ok()) << key;
   }
   EXPECT_FALSE(settings_from_json(nlohmann::json()).is_ok());
+  for (const char* key : {"run_bytes", "runs", "rounds", "in_flight", "footprint_bytes", "seed"}) {
+    for (const double number : {1.5, -1.0, 1e300}) {
+      nlohmann::json json = to_json(PairSettings());
+      json[key] = number;
+      EXPECT_FALSE(settings_from_json(json).is_ok()) << key << " " << number;
+    }
+  }
+  // One more than 32 bits hold is not 1.
+  nlohmann::json json = to_json(PairSettings());
+  json["runs"] = (uint64_t{1} << 32) + 1;
+  EXPECT_FALSE(settings_from_json(json).is_ok());
 }
 
 TEST(PairSettingsTest, FootprintIsColdUnlessHotIsAsked) {
