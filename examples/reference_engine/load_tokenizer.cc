@@ -120,7 +120,7 @@ Status read_special(const GgufFile& file, Vocabulary& vocabulary) {
 }  // namespace
 
 std::optional<std::string> from_printable_bytes(std::string_view text) {
-  static const std::array<uint16_t, kPrintableEnd> kBytes = make_printable_table();
+  static const std::array<uint16_t, kPrintableEnd> table = make_printable_table();
   std::string bytes;
   while (!text.empty()) {
     const Utf8Step step = next_utf8(text);
@@ -130,8 +130,8 @@ std::optional<std::string> from_printable_bytes(std::string_view text) {
     if (step.length_bytes == 2) {
       character = (character & 0x1fU) << 6 | (static_cast<uint8_t>(text[1]) & 0x3fU);
     }
-    if (character >= kPrintableEnd || kBytes[character] == kNoByte) return std::nullopt;
-    bytes += static_cast<char>(kBytes[character]);
+    if (character >= kPrintableEnd || table[character] == kNoByte) return std::nullopt;
+    bytes += static_cast<char>(table[character]);
     text.remove_prefix(step.length_bytes);
   }
   return bytes;

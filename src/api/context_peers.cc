@@ -239,9 +239,8 @@ Status ContextImpl::check_peer(const wire::Describe& theirs) {
 }
 
 void ContextImpl::pass_to_data(handoff::Command&& command) {
-  if (backlog_.empty() && engine_->from_control(std::move(command))) return;
   backlog_.push_back(std::move(command));
-  control_->set_alarm(clock_.now_ns() + kBacklogRetryNs);
+  if (!flush_backlog()) control_->set_alarm(clock_.now_ns() + kBacklogRetryNs);
 }
 
 bool ContextImpl::flush_backlog() {

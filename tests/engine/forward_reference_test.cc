@@ -65,12 +65,12 @@ class ForwardReferenceTest : public ::testing::Test {
  protected:
   void SetUp() override {
     if (!baton_test::has_model_file()) GTEST_SKIP() << baton_test::missing_model();
-    if (model_ != nullptr) return;
-    auto model = baton_engine::load_model(BATON_MODEL_FILE, compute_);
-    ASSERT_TRUE(model.is_ok()) << model.status().message();
-    model_ = std::move(*model);
+    if (model != nullptr) return;
+    auto loaded = baton_engine::load_model(BATON_MODEL_FILE, compute_);
+    ASSERT_TRUE(loaded.is_ok()) << loaded.status().message();
+    model = std::move(*loaded);
   }
-  static void TearDownTestSuite() { model_.reset(); }
+  static void TearDownTestSuite() { model.reset(); }
 
   // Tolerances are relative: of a state's norm, and of the largest logit.
   void compare(const char* name, KvType type, double state_tolerance, double logit_tolerance) {
@@ -78,12 +78,12 @@ class ForwardReferenceTest : public ::testing::Test {
     const auto& expected = reference.at(name);
     const auto ids = reference.at("ids").get<std::vector<uint32_t>>();
     baton_engine::KvPoolOptions options;
-    options.shape = ForwardPass::kv_shape(model_->config());
+    options.shape = ForwardPass::kv_shape(model->config());
     options.shape.num_blocks = 4;
     options.shape.type = type;
     auto pool = KvPool::create(options);
     auto sequence = Sequence::create(*pool, 64);
-    auto forward = ForwardPass::create(*model_, compute_, {});
+    auto forward = ForwardPass::create(*model, compute_, {});
     CompareStates compare_states(expected, state_tolerance);
     ASSERT_TRUE(
         forward->prefill(*sequence, std::span(ids).first(ids.size() - 1), &compare_states).is_ok());
@@ -107,7 +107,7 @@ class ForwardReferenceTest : public ::testing::Test {
 
   ComputePool compute_{2};
   // Loaded once for all tests.
-  static inline std::unique_ptr<baton_engine::Model> model_;
+  static inline std::unique_ptr<baton_engine::Model> model;
 };
 
 TEST_F(ForwardReferenceTest, WithFloat32Kv) { compare("f32", KvType::kFloat32, 1e-4, 1e-4); }
@@ -119,13 +119,12 @@ TEST_F(ForwardReferenceTest, WithBFloat16Kv) { compare("bf16", KvType::kBFloat16
 TEST_F(ForwardReferenceTest, BitsDependOnNeitherThreadsNorBlocks) {
   const auto ids =
       baton_test::read_reference("forward.json").at("ids").get<std::vector<uint32_t>>();
-  const auto expected = baton_test::run_prompt(*model_, ids, {.new_tokens = 2});
+  const auto expected = baton_test::run_prompt(*model, ids, {.new_tokens = 2});
   baton_test::expect_same_bits(
       baton_test::run_prompt(
-          *model_, ids,
-          {.threads = 3, .block_tokens = 5, .block_shuffle_seed = 7, .new_tokens = 2}),
+          *model, ids, {.threads = 3, .block_tokens = 5, .block_shuffle_seed = 7, .new_tokens = 2}),
       expected);
-  baton_test::expect_same_bits(baton_test::run_prompt(*model_, ids,
+  baton_test::expect_same_bits(baton_test::run_prompt(*model, ids,
                                                       {.threads = 2,
                                                        .block_tokens = 32,
                                                        .order = baton_engine::KvOrder::kHnd,
