@@ -4,6 +4,8 @@
 #include <string>
 #include <utility>
 
+#include "perf/pair/exit_code.h"
+
 namespace baton_perf {
 
 using baton::Event;
@@ -44,7 +46,9 @@ Status BatonSubject::submit(uint64_t index) {
       outstanding_.push_back({index, std::move(*transfer)});
       return Status::ok();
     }
-    if (transfer.code() != StatusCode::kBusy || tries == kBusyTries) return transfer.status();
+    if (transfer.code() != StatusCode::kBusy || tries == kBusyTries) {
+      return lost_if_gone(transfer.status());
+    }
     inbox_.pump(1);
   }
 }

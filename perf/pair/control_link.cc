@@ -2,6 +2,8 @@
 
 #include <span>
 
+#include "perf/pair/exit_code.h"
+
 namespace baton_perf {
 
 using baton::Event;
@@ -39,7 +41,7 @@ Status ControlLink::send(baton::PeerId peer, const nlohmann::json& body) {
   // Text of the peer's may be repeated in a message; whatever is not UTF-8 in it is replaced.
   const std::string text = body.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   const auto bytes = std::span(reinterpret_cast<const uint8_t*>(text.data()), text.size());
-  return context_.send_message(peer, is_request ? kRequestTag : kAnswerTag, bytes);
+  return lost_if_gone(context_.send_message(peer, is_request ? kRequestTag : kAnswerTag, bytes));
 }
 
 Result<nlohmann::json> ControlLink::ask(baton::PeerId peer, const nlohmann::json& request,

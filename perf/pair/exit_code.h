@@ -1,6 +1,8 @@
 // Exit statuses of the perf tools.
 #pragma once
 
+#include <string>
+
 #include "baton/status.h"
 
 namespace baton_perf {
@@ -11,6 +13,13 @@ inline constexpr int kExitBadInput =
     2;  // options, settings that differ, a result that cannot be written
 inline constexpr int kExitPeerLost = 3;  // nobody there, or gone, or too slow
 inline constexpr int kExitSignal = 128;  // plus the signal's number: interrupted
+
+// Of a call that names the peer, or what it offered, once it was connected: what is not found then
+// is gone.
+inline baton::Status lost_if_gone(baton::Status status) {
+  if (status.code() != baton::StatusCode::kNotFound) return status;
+  return {baton::StatusCode::kPeerLost, std::string(status.message())};
+}
 
 inline int exit_code_of(const baton::Status& status) {
   switch (status.code()) {
