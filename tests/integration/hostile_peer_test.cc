@@ -59,6 +59,21 @@ void append_write(std::vector<uint8_t>& bytes, const baton_tcp::FrameHeader& hea
 
 class HostilePeer : public testing::Test {
  protected:
+  // The honest side's Section over `memory`, and its cache of one block after another there.
+  baton::Section register_mine(std::vector<uint8_t>& memory) {
+    baton::SectionOptions options;
+    options.name = "mine";
+    options.address = memory.data();
+    options.length_bytes = memory.size();
+    return require(honest_->register_section(options), "register_section");
+  }
+  baton::KvCache publish_mine(const baton::Section& section) {
+    baton::CacheOptions cache;
+    cache.name = "mine";
+    cache.layout.groups = {small_group(section.id(), 0)};
+    return require(honest_->publish_cache(cache), "publish_cache");
+  }
+
   HostilePeer() : hostile_(test_options("hostile")) {
     require_ok(hostile_.started(), "ControlPlane::start");
     hostile_.describe = wire::Describe{};
@@ -181,11 +196,7 @@ TEST_F(HostilePeer, AnswersAPathRequestThatNobodySent) {
 TEST_F(HostilePeer, OffersBytesPastTheEndOfItsSection) {
   connect();
   std::vector<uint8_t> memory(64);
-  baton::SectionOptions options;
-  options.name = "mine";
-  options.address = memory.data();
-  options.length_bytes = memory.size();
-  const auto section = require(honest_->register_section(options), "register_section");
+  const auto section = register_mine(memory);
   wire::GrantOffer offer = ranges(9);
   // Its key's base and this offset add up to an address past 2^64.
   offer.ranges[0] = {SectionId(1), kSectionBytes - 32, 64};
@@ -205,21 +216,12 @@ TEST_F(HostilePeer, OffersBytesPastTheEndOfItsSection) {
 }
 
 TEST_F(HostilePeer, OffersACacheThatPassesTheEndOfItsSection) {
-  baton::LayerGroup group = small_group(SectionId(1), kSectionBytes - kBlockBytes);
-  describe_cache(group);
+  describe_cache(small_group(SectionId(1), kSectionBytes - kBlockBytes));
   connect();
 
   std::vector<uint8_t> memory(kBlockBytes * 8);
-  baton::SectionOptions options;
-  options.name = "mine";
-  options.address = memory.data();
-  options.length_bytes = memory.size();
-  const auto section = require(honest_->register_section(options), "register_section");
-  baton::CacheOptions cache;
-  cache.name = "mine";
-  group.places = {{section.id(), 0, kBlockBytes}};
-  cache.layout.groups = {group};
-  const auto mine = require(honest_->publish_cache(cache), "publish_cache");
+  const auto section = register_mine(memory);
+  const auto mine = publish_mine(section);
 
   wire::GrantOffer offer;
   offer.grant = GrantId(9);
@@ -248,15 +250,8 @@ TEST_F(HostilePeer, WritesBehindTheLastUnitOfAHandoff) {
   describe_cache(small_group(SectionId(1), 0));
   connect();
   std::vector<uint8_t> memory(kBlockBytes * 8, 0xee);
-  baton::SectionOptions options;
-  options.name = "mine";
-  options.address = memory.data();
-  options.length_bytes = memory.size();
-  const auto section = require(honest_->register_section(options), "register_section");
-  baton::CacheOptions cache;
-  cache.name = "mine";
-  cache.layout.groups = {small_group(section.id(), 0)};
-  const auto mine = require(honest_->publish_cache(cache), "publish_cache");
+  const auto section = register_mine(memory);
+  const auto mine = publish_mine(section);
   const auto described = heard<wire::SectionsChanged>();
   ASSERT_TRUE(described.has_value());
   const auto key = described->added.at(0).keys.at(0);
@@ -354,11 +349,7 @@ TEST_F(HostilePeer, OffersOneTagTwice) {
 TEST_F(HostilePeer, CannotTellTheNextGrant) {
   connect();
   std::vector<uint8_t> memory(64);
-  baton::SectionOptions options;
-  options.name = "mine";
-  options.address = memory.data();
-  options.length_bytes = memory.size();
-  const auto section = require(honest_->register_section(options), "register_section");
+  const auto section = register_mine(memory);
   baton::RangeGrantRequest request;
   request.peer = honest_peer_;
   request.ranges.push_back({section.id(), 0, 64});

@@ -27,6 +27,15 @@ void add_chunk(EnginePair& pair, baton::TokenRange tokens, std::shared_ptr<Progr
   ASSERT_TRUE(pair.writer().engine().submit(std::move(add)).is_ok());
 }
 
+// A range Grant, offered, and a write under it.
+void open_write(EnginePair& pair) {
+  pair.grant = pair.make_range_grant();
+  pair.open(pair.grant);
+  pair.deliver<GrantOffer>(pair.receiver());
+  pair.transfer = pair.make_write(*pair.grant);
+  pair.open(pair.transfer);
+}
+
 TEST(EngineTransfer, SendsALayerWhenItsWordHasPassedIt) {
   EnginePair pair;
   pair.start();
@@ -323,11 +332,7 @@ TEST(EngineTransfer, ACancelledWriteEndsWhenWhatIsOutIsPlaced) {
   baton_loopback_plan plan = EnginePair::default_plan();
   plan.bytes_per_progress = 4096;
   EnginePair pair(plan);
-  pair.grant = pair.make_range_grant();
-  pair.open(pair.grant);
-  pair.deliver<GrantOffer>(pair.receiver());
-  pair.transfer = pair.make_write(*pair.grant);
-  pair.open(pair.transfer);
+  open_write(pair);
   pair.cancel_transfer();
   pair.writer().turn();
   pair.receiver().turn();
@@ -360,11 +365,7 @@ TEST(EngineTransfer, AWriteThatIsCancelledUnflushedOnABrokenPathIsInDoubt) {
   baton_loopback_plan plan = EnginePair::default_plan();
   plan.max_posts = 4;
   EnginePair pair(plan);
-  pair.grant = pair.make_range_grant();
-  pair.open(pair.grant);
-  pair.deliver<GrantOffer>(pair.receiver());
-  pair.transfer = pair.make_write(*pair.grant);
-  pair.open(pair.transfer);
+  open_write(pair);
   pair.receiver().turn();
   pair.writer().progress();
   ASSERT_EQ(pair.transfer->ops_out, 0u);
