@@ -27,6 +27,10 @@ struct RailOptions {
       "tcp";           // name of a linked-in plug-in ("tcp", "loopback") or of one in plugin_files
   std::string device;  // the plug-in's own: NIC, interface; empty: its default
   std::string settings;  // "key=value,key=value": docs/plugin_guide.md, "Settings"
+  // Paths that this Context opens to a peer that it dials, on this rail: tcp opens as many sockets.
+  // A hand-off is striped over all Paths to a peer, and survives the loss of all but one. A peer
+  // has at most 8; rails take turns.
+  uint32_t paths = 1;
   // For plug-ins that only reach this process: the object that connects them (loopback: its
   // fabric). Borrowed; outlives the Context.
   void* in_process = nullptr;

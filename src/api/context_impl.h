@@ -9,6 +9,7 @@
 // Thread rule: public functions from any thread unless said otherwise.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
@@ -92,7 +93,8 @@ class ContextImpl : public handoff::EngineOutput,
   void offer_arrived(PeerId peer, wire::GrantOffer offer) override;
   void offer_ended(PeerId peer, GrantId grant) override;
   bool offer_stands(PeerId peer, GrantId grant) override;
-  void path_ready(PeerId peer, const Status& status) override;
+  void path_ready(PeerId peer, uint32_t ordinal, const Status& status) override;
+  void path_gone(PeerId peer, uint32_t ordinal) override;
   int64_t lease_basis_ns(PeerId peer) override;
 
   // ---- ControlHandler (control thread)
@@ -110,6 +112,17 @@ class ContextImpl : public handoff::EngineOutput,
 
  private:
   enum class PeerPhase : uint8_t { kDialling, kOpeningPath, kReady, kFailed };
+  enum class PathPhase : uint8_t { kIdle, kAsked, kOpen };
+  // One of a peer's Paths, by ordinal, as both sides agreed on it.
+  struct PeerPath {
+    PathPhase phase = PathPhase::kIdle;  // not idle until the data thread says that it is gone
+    handoff::PathPlan plan;
+    bool is_wanted = false;    // ours to ask for, again and again
+    bool is_answered = false;  // its PathReply came
+    bool ended_there = false;  // the peer's FENCED of it came
+    uint32_t failures = 0;     // in a row
+    int64_t retry_ns = 0;      // when it is asked for; 0: not
+  };
   struct PeerEntry {
     PeerPhase phase = PeerPhase::kDialling;
     Status failure;          // of kFailed
@@ -120,13 +133,22 @@ class ContextImpl : public handoff::EngineOutput,
     std::map<SectionId, wire::SectionDescription> sections;
     std::map<CacheId, wire::CacheDescription> caches;
     std::shared_ptr<handoff::Inbox> inbox = std::make_shared<handoff::Inbox>();
-    bool cut_off = false;     // it sent more than is kept of a peer: nothing more of it is heard
-    bool path_asked = false;  // its PathRequest or PathReply came
-    size_t offers = 0;        // of it, in offers_
+    bool cut_off = false;  // it sent more than is kept of a peer: nothing more of it is heard
+    size_t offers = 0;     // of it, in offers_
+    std::array<PeerPath, base::kMaxPathsPerPeer> paths;
+    uint32_t paths_due = 1;   // of the first ones, not reported yet; who was dialled waits for one
+    uint64_t last_epoch = 0;  // that the peer asked for
+    bool has_rail = false;    // below is what its first Path takes
     RailIndex local_rail;
     RailIndex remote_rail;
-    PathEpoch epoch;
     int64_t lease_basis_ns = 0;
+
+    PeerPath* path_with(PathEpoch epoch) {
+      for (PeerPath& path : paths) {
+        if (path.plan.epoch == epoch) return &path;
+      }
+      return nullptr;
+    }
   };
   struct Offer {
     PeerId peer;
@@ -171,7 +193,17 @@ class ContextImpl : public handoff::EngineOutput,
   Status wait_peer(PeerId* peer, int64_t deadline_ns);
 
   // context_paths.cc
-  void begin_path(PeerId peer);
+  // REQUIRES of the first: state_mutex_ is held.
+  void plan_paths(PeerEntry& entry);
+  void begin_paths(PeerId peer);
+  void begin_path(PeerId peer, uint32_t ordinal);
+  // REQUIRES: state_mutex_ is held. A failure: the peer broke the protocol.
+  Status take_path_request(PeerEntry& entry, const wire::PathRequest& request,
+                           wire::PathReply* reply, handoff::PathPlan* plan);
+  // REQUIRES: state_mutex_ is held. True: the peer has become ready, or failed, by it.
+  bool note_path(PeerEntry& entry, uint32_t ordinal, const Status& status);
+  // Asks for those that are due; when the next one is.
+  int64_t reopen_paths(int64_t now_ns);
   void path_requested(PeerId peer, const wire::PathRequest& request);
   void path_replied(PeerId peer, const wire::PathReply& reply);
 
@@ -203,7 +235,7 @@ class ContextImpl : public handoff::EngineOutput,
                    const PeerEntry& peer);
   Status fill_raw(handoff::TransferState& transfer, const RawRequest& request, const Offer& offer,
                   const PeerEntry& peer);
-  Status hold_local(handoff::TransferState& transfer, SectionId section, RailIndex rail);
+  Status hold_local(handoff::TransferState& transfer, SectionId section);
   // Of a section that reaches to `end_bytes` at least, by what the peer says of it: an address past
   // it might not even be one.
   Status hold_remote(handoff::TransferState& transfer, SectionId section, uint64_t end_bytes,

@@ -205,6 +205,7 @@ wire::Describe ContextImpl::describe_self() {
     described.plugin = rail->name();
     described.device = options_.rails[rail->index().value].device;
     described.capabilities = rail->capabilities().flags;
+    described.receive_depth = rail->capabilities().receive_depth;
     out.rails.push_back(std::move(described));
   }
   for (const auto& section : sections_.snapshot()) {
@@ -281,7 +282,7 @@ void ContextImpl::on_peer_up(PeerId peer, const control::PeerInfo& info) {
     apply_change(entry.caches, std::exchange(describe.caches, {}), {});
   }
   pass_to_data(handoff::PeerUp{peer, info.unit_bytes});
-  if (info.dialed_by_us) begin_path(peer);
+  if (info.dialed_by_us) begin_paths(peer);
 }
 
 void ContextImpl::on_dial_failed(PeerId peer, const Status& why) {
@@ -386,6 +387,10 @@ void ContextImpl::on_message(PeerId peer, wire::Message&& message) {
     const std::lock_guard<std::mutex> lock(state_mutex_);
     const auto found = peers_.find(peer);
     if (found == peers_.end() || found->second.cut_off) return;
+    if (const auto* fenced = std::get_if<wire::Fenced>(&message)) {
+      PeerPath* path = found->second.path_with(fenced->epoch);
+      if (path != nullptr) path->ended_there = true;
+    }
     auto& sections = found->second.sections;
     auto& caches = found->second.caches;
     if (apply_change(sections, caches, message)) {
@@ -426,6 +431,7 @@ void ContextImpl::on_heartbeat_echo(PeerId peer, int64_t sent_ns) {
 
 int64_t ContextImpl::on_alarm(int64_t now_ns) {
   int64_t next_ns = flush_backlog() ? INT64_MAX : now_ns + kBacklogRetryNs;
+  next_ns = std::min(next_ns, reopen_paths(now_ns));
   std::vector<std::pair<std::shared_ptr<handoff::GrantState>, Status>> grants;
   std::vector<std::pair<std::shared_ptr<handoff::TransferState>, Status>> transfers;
   {

@@ -161,16 +161,19 @@ std::shared_ptr<handoff::TransferState> ContextImpl::new_transfer(const Offer& o
   return transfer;
 }
 
-Status ContextImpl::hold_local(handoff::TransferState& transfer, SectionId section,
-                               RailIndex rail) {
+Status ContextImpl::hold_local(handoff::TransferState& transfer, SectionId section) {
   const auto same = [section](const auto& local) { return local.id == section.value; };
   if (std::any_of(transfer.local.begin(), transfer.local.end(), same)) return Status::ok();
   auto use = sections_.acquire(section);
   if (!use.is_ok()) return use.status();
-  const section::RailKey* key = (*use)->find_rail_key(rail);
-  BATON_ASSERT(key != nullptr, "an open section is registered on every rail");
+  std::vector<baton_region*> regions;
+  for (size_t rail = 0; rail < rail_reads_.size(); ++rail) {
+    const section::RailKey* key = (*use)->find_rail_key(RailIndex(static_cast<uint16_t>(rail)));
+    BATON_ASSERT(key != nullptr, "an open section is registered on every rail");
+    regions.push_back(key->region);
+  }
   transfer.local.push_back({section.value, static_cast<uint8_t*>((*use)->address()),
-                            (*use)->length_bytes(), key->region});
+                            (*use)->length_bytes(), std::move(regions)});
   transfer.uses.push_back(std::move(use).value());
   return Status::ok();
 }
@@ -190,9 +193,13 @@ Status ContextImpl::hold_remote(handoff::TransferState& transfer, SectionId sect
   const auto described = peer.sections.find(section);
   if (described != peer.sections.end()) {
     const uint64_t length_bytes = described->second.length_bytes;
-    for (const auto& key : described->second.keys) {
-      if (key.rail != peer.remote_rail) continue;
-      transfer.remote.push_back({section.value, {key.key, key.base}, length_bytes});
+    handoff::TransferState::RemoteSection remote;
+    remote.id = section.value;
+    remote.length_bytes = length_bytes;
+    for (const auto& key : described->second.keys)
+      remote.keys.push_back({key.rail, {key.key, key.base}});
+    if (remote.on(peer.remote_rail) != nullptr) {
+      transfer.remote.push_back(std::move(remote));
       return check_end(length_bytes);
     }
   }
@@ -269,7 +276,7 @@ Status ContextImpl::fill_push(handoff::TransferState& transfer, const PushReques
   }
   for (const LayerGroup& group : (*source)->groups) {
     for (const TensorPlace& place : group.places) {
-      BATON_RETURN_IF_ERROR(hold_local(transfer, place.section, peer.local_rail));
+      BATON_RETURN_IF_ERROR(hold_local(transfer, place.section));
     }
   }
   for (const LayerGroup& group : target->second.layout.groups) {
@@ -281,6 +288,7 @@ Status ContextImpl::fill_push(handoff::TransferState& transfer, const PushReques
   transfer.tokens = offer.message.tokens;
   transfer.next_token = transfer.tokens.begin;
   transfer.target_blocks = offer.message.block_lists;
+  transfer.settlement.open(transfer.num_layers);
   transfer.plan = std::make_unique<kv::Plan>(std::move(plan).value());
   return Status::ok();
 }
@@ -322,7 +330,7 @@ Status ContextImpl::fill_raw(handoff::TransferState& transfer, const RawRequest&
                   "a message of " + std::to_string(request.message.size()) + " bytes: at most " +
                       std::to_string(wire::kMaxNotifyBytes));
   }
-  BATON_RETURN_IF_ERROR(hold_local(transfer, request.local_section, peer.local_rail));
+  BATON_RETURN_IF_ERROR(hold_local(transfer, request.local_section));
   BATON_RETURN_IF_ERROR(hold_remote(transfer, request.remote_section, 0, peer));
   handoff::PermissionTable granted;
   uint8_t anywhere = 0;

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "src/base/limits.h"
 #include "src/wire/validate.h"
 
 namespace baton {
@@ -27,6 +28,9 @@ Status check_rails(const std::vector<RailOptions>& rails) {
   for (size_t i = 0; i < rails.size(); ++i) {
     if (rails[i].plugin.empty())
       return wrong(fmt::format("rails[{}].plugin", i), "empty", "the name of a plug-in");
+    if (rails[i].paths == 0 || rails[i].paths > base::kMaxPathsPerPeer) {
+      return wrong(fmt::format("rails[{}].paths", i), std::to_string(rails[i].paths), "1 to 8");
+    }
     const std::string& device = rails[i].device;
     if (device.size() > wire::kMaxNameBytes || !wire::is_printable(device)) {
       return wrong(fmt::format("rails[{}].device", i),

@@ -15,7 +15,7 @@
 
 namespace baton::control {
 
-inline constexpr uint16_t kProtocolVersion = 1;
+inline constexpr uint16_t kProtocolVersion = 2;
 
 struct ControlLimits {
   uint32_t max_half_open = 64;  // connections that have not proven themselves; oldest evicted

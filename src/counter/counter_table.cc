@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <cstring>
 #include <string>
+#include <utility>
 
 #include "src/base/assert.h"
 
@@ -193,6 +194,28 @@ Applied CounterTable::apply(uint32_t immediate, PeerId peer, uint32_t path_ordin
     s.value.fetch_add(arrived.weight, std::memory_order_release);
   }
   return result;
+}
+
+ApplyOutcome CounterTable::settle(SlotIndex slot, uint8_t generation, PeerId peer, uint64_t units) {
+  if (slot.value >= num_slots_) return ApplyOutcome::kUnarmed;
+  Slot& s = slots_[slot.value];
+  // Acquire: partner of the release in arm().
+  const uint64_t identity = s.identity.load(std::memory_order_acquire);
+  if (generation_of(identity) != generation) return ApplyOutcome::kStaleGeneration;
+  if (state_of(identity) != kArmed) return ApplyOutcome::kUnarmed;
+  if (owner_of(identity) != peer) return ApplyOutcome::kNotOwner;
+  const uint64_t left = s.target - (s.value.load(std::memory_order_relaxed) - s.base);
+  if (units > left) return ApplyOutcome::kOvershoot;
+  const ApplyOutcome outcome =
+      units == left ? ApplyOutcome::kTargetReached : ApplyOutcome::kCounted;
+  // Release: as in apply(); the rewritten bytes were flushed before the writer said so.
+  s.value.fetch_add(units, std::memory_order_release);
+  return outcome;
+}
+
+uint64_t CounterTable::take_applied(SlotIndex slot, uint32_t path_ordinal) {
+  BATON_ASSERT(path_ordinal < kMaxPathsPerPeer, "path ordinal past the paths of a peer");
+  return std::exchange(at(slot).applied[path_ordinal], 0u);
 }
 
 uint64_t CounterTable::applied(SlotIndex slot, uint32_t path_ordinal) const {

@@ -107,7 +107,15 @@ class CounterTable {
   // partner of the acquire in count() and remaining(). REQUIRES: path_ordinal < kMaxPathsPerPeer;
   // any immediate is allowed.
   Applied apply(uint32_t immediate, PeerId peer, uint32_t path_ordinal);
-  // Units counted since arming on one Path (data thread). The sum over paths is count().
+  // Adds `units` that no Path carried: the writer has placed them again and said so (SETTLE).
+  // Outcomes as apply(): kUnarmed, kStaleGeneration, kNotOwner, kOvershoot add nothing. Data thread
+  // only.
+  ApplyOutcome settle(SlotIndex slot, uint8_t generation, PeerId peer, uint64_t units);
+  // applied(), which is 0 from then on: the ordinal's Path is fenced, its next one begins anew.
+  // Data thread only.
+  uint64_t take_applied(SlotIndex slot, uint32_t path_ordinal);
+  // Units counted since arming on one Path (data thread). Over all Paths, live and
+  // taken, and the settled ones, they add up to count().
   uint64_t applied(SlotIndex slot, uint32_t path_ordinal) const;
   // Units counted since arming: value - base. Acquire: the bytes of that many units are visible to
   // the caller.

@@ -56,28 +56,38 @@ struct PeerDown {
   PeerId peer;
   Status why;
 };
-// Opens the peer's Path on a rail that wants a stream.
+// One of the peer's Paths, as both sides agreed on it.
+struct PathPlan {
+  PathEpoch epoch;
+  uint32_t ordinal = 0;
+  RailIndex rail;        // ours
+  RailIndex peer_rail;   // theirs
+  uint32_t credits = 0;  // immediates that the peer's rail takes unprocessed; 0: no limit
+};
+// Opens a Path on a rail that wants a stream.
 struct OpenStreamPath {
   PeerId peer;
-  PathEpoch epoch;
-  RailIndex rail;
+  PathPlan plan;
   base::UniqueFd stream;
 };
 // Opens it on a rail that exchanges addresses: as the one who asks (empty peer_address: our address
 // is sent in a PathRequest), or who is asked (it is sent in a PathReply).
 struct OpenAddressedPath {
   PeerId peer;
-  PathEpoch epoch;
-  RailIndex rail;
-  RailIndex peer_rail;
+  PathPlan plan;
   bool asked = false;
   std::vector<uint8_t> peer_address;
 };
 // The asker's second half.
 struct ConnectPath {
   PeerId peer;
-  PathEpoch epoch;
+  PathEpoch epoch;  // of the plan that it was opened with
   std::vector<uint8_t> peer_address;
+};
+// The Path that was asked for will not come: the peer refused, or its stream did not.
+struct AbandonPath {
+  PeerId peer;
+  PathEpoch epoch;
 };
 struct PeerMessage {
   PeerId peer;
@@ -87,6 +97,6 @@ struct PeerMessage {
 
 using Command = std::variant<std::monostate, OpenGrant, OpenTransfer, AddChunk, SealTransfer,
                              RunTask, CancelGrant, CancelTransfer, PeerUp, PeerDown, OpenStreamPath,
-                             OpenAddressedPath, ConnectPath, PeerMessage>;
+                             OpenAddressedPath, ConnectPath, AbandonPath, PeerMessage>;
 
 }  // namespace baton::handoff

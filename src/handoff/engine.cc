@@ -85,8 +85,7 @@ void Engine::queue_cancel(const std::shared_ptr<TransferState>& transfer) {
 bool Engine::has_work() const {
   if (submissions_.size_hint() + control_.size_hint() + cancels_.size_hint() > 0) return true;
   for (const auto& [peer, link] : links_) {
-    const transfer::PathChannel* channel = link->channel.get();
-    if (channel == nullptr || channel->state() != transfer::PathState::kOpen) continue;
+    if (open_paths(*link) == 0) continue;
     if (link->more_ready) return true;
     for (const auto& transfer : link->transfers) {
       if (may_stage(*transfer)) return true;
@@ -118,7 +117,7 @@ uint32_t Engine::turn(int64_t now_ns) {
 
 uint32_t Engine::after_rails(int64_t now_ns) {
   for (auto& [peer, link] : links_) {
-    look_after_path(*link, now_ns);
+    look_after_paths(*link, now_ns);
     settle_grants(*link, now_ns);
     settle_transfers(*link, now_ns);
   }
@@ -159,6 +158,10 @@ void Engine::execute(Command& command, int64_t now_ns) {
             auto link = std::make_unique<Link>();
             link->peer = up.peer;
             link->unit_bytes = up.unit_bytes;
+            for (uint32_t i = 0; i < link->paths.size(); ++i) {
+              link->paths[i].link = link.get();
+              link->paths[i].ordinal = i;
+            }
             links_[up.peer] = std::move(link);
           },
           [&](PeerDown& down) {
@@ -166,11 +169,33 @@ void Engine::execute(Command& command, int64_t now_ns) {
             if (link == nullptr) return;
             link->up = false;
             link->down_why = down.why;
-            link->fence_wanted = true;
+            for (LinkPath& path : link->paths) path.fence_wanted = path.is_there();
           },
-          [&](OpenStreamPath& open) { open_stream_path(open); },
-          [&](OpenAddressedPath& open) { open_addressed_path(open); },
-          [&](ConnectPath& connect) { connect_path(connect); },
+          [&](OpenStreamPath& open) {
+            LinkPath* path = plan_path(open.peer, open.plan, false);
+            if (path != nullptr) open_path(*path, std::move(open));
+          },
+          [&](OpenAddressedPath& open) {
+            LinkPath* path = plan_path(open.peer, open.plan, open.asked);
+            if (path == nullptr) return;
+            // What is only asked for carries nothing yet.
+            if (open.asked) {
+              open_path(*path, std::move(open));
+            } else {
+              open_addressed_path(*path, open);
+            }
+          },
+          [&](ConnectPath& connect) {
+            Link* link = find_link(connect.peer);
+            LinkPath* path = link == nullptr ? nullptr : path_with(*link, connect.epoch);
+            if (path == nullptr || path->opening == nullptr || path->fence_wanted) return;
+            open_path(*path, std::move(connect));
+          },
+          [&](AbandonPath& abandon) {
+            Link* link = find_link(abandon.peer);
+            LinkPath* path = link == nullptr ? nullptr : path_with(*link, abandon.epoch);
+            if (path != nullptr) abandon_path(*path);
+          },
           [&](PeerMessage& arrived) {
             Link* link = find_link(arrived.peer);
             if (link != nullptr && link->up) message_arrived(*link, *arrived.message, now_ns);
@@ -194,42 +219,34 @@ void Engine::send_or_drop(Link& link, const wire::Message& message) {
 void Engine::want_timer(int64_t at_ns) { next_timer_ns_ = std::min(next_timer_ns_, at_ns); }
 
 void Engine::message_arrived(Link& link, wire::Message& message, int64_t now_ns) {
-  std::visit(
-      Overloaded{
-          [&](wire::GrantOffer& offer) { output_->offer_arrived(link.peer, std::move(offer)); },
-          [&](wire::Cancel& cancel) { cancel_arrived(link, cancel, now_ns); },
-          [&](wire::Quiesced& quiesced) { quiesced_arrived(link, quiesced, now_ns); },
-          [&](wire::GrantEnd& end) { end_arrived(link, end); },
-          [&](wire::GrantEndAck& ack) { link.ended.erase(ack.grant); },
-          [&](wire::Fence& fence) {
-            if (link.channel == nullptr || link.channel->identity().epoch != fence.epoch) return;
-            link.fence_wanted = true;
-            if (link.broken_why.empty()) link.broken_why = "the peer fenced it";
-          },
-          [](wire::Fenced&) {},
-          [&](wire::Notify& notify) {
-            Event event;
-            event.kind = EventKind::kMessage;
-            event.peer = link.peer;
-            event.tag_number = notify.tag;
-            event.message = std::move(notify.bytes);
-            output_->emit(std::move(event));
-          },
-          [](auto&) {}},
-      message);
+  std::visit(Overloaded{[&](wire::GrantOffer& offer) {
+                          output_->offer_arrived(link.peer, std::move(offer));
+                        },
+                        [&](wire::Cancel& cancel) { cancel_arrived(link, cancel, now_ns); },
+                        [&](wire::Quiesced& quiesced) { quiesced_arrived(link, quiesced, now_ns); },
+                        [&](wire::GrantEnd& end) { end_arrived(link, end); },
+                        [&](wire::GrantEndAck& ack) { link.ended.erase(ack.grant); },
+                        [&](wire::Fence& fence) { fence_arrived(link, fence); },
+                        [&](wire::Fenced& fenced) { fenced_arrived(link, fenced); },
+                        [&](wire::Settle& settle) { settle_arrived(link, settle, now_ns); },
+                        [&](wire::Credits& credits) { credits_arrived(link, credits); },
+                        [&](wire::Notify& notify) {
+                          Event event;
+                          event.kind = EventKind::kMessage;
+                          event.peer = link.peer;
+                          event.tag_number = notify.tag;
+                          event.message = std::move(notify.bytes);
+                          output_->emit(std::move(event));
+                        },
+                        [](auto&) {}},
+             message);
 }
 
 void Engine::unlink_down_peers() {
   for (auto it = links_.begin(); it != links_.end();) {
     Link& link = *it->second;
-    const bool gone = !link.up && link.channel == nullptr && link.opening == nullptr &&
-                      link.grants.empty() && link.transfers.empty();
-    if (!gone) {
-      ++it;
-      continue;
-    }
-    return_cookie(link);
-    it = links_.erase(it);
+    const bool gone = !link.up && !has_path(link) && link.grants.empty() && link.transfers.empty();
+    it = gone ? links_.erase(it) : std::next(it);
   }
 }
 
@@ -239,7 +256,7 @@ bool Engine::shut_down(int64_t now_ns) {
       link->up = false;
       link->down_why = Status(StatusCode::kCancelled, "the local Context closes");
     }
-    link->fence_wanted = true;
+    for (LinkPath& path : link->paths) path.fence_wanted = path.is_there();
   }
   drain(now_ns);
   after_rails(now_ns);

@@ -7,14 +7,15 @@
 //  2. Control messages about Grants leave through EngineOutput::send in the order of the events
 //     that they tell of.
 //  3. A Grant ends DONE with its last counted unit, or after its memory is quiet: the writer's
-//     QUIESCED agrees with what was applied, or the Path is fenced. A Transfer ends when it has its
-//     verdict (or is in doubt) and no op is out.
+//     QUIESCED agrees with what was applied on each Path, but for those that are fenced. A Transfer
+//     ends when it has its verdict (or is in doubt) and no op is out.
 //  4. Between OpenGrant / OpenTransfer and their ends the engine holds a reference.
 //
 // Thread rule: submit(), from_control() and queue_cancel() from any thread; everything else on the
 // data thread. Units, posts and op reports allocate nothing; opening and ending of requests may.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -51,8 +52,10 @@ class EngineOutput {
   virtual void offer_ended(PeerId peer, GrantId grant) = 0;
   // False from offer_ended() on.
   virtual bool offer_stands(PeerId peer, GrantId grant) = 0;
-  // The peer's Path is usable, or will not come.
-  virtual void path_ready(PeerId peer, const Status& status) = 0;
+  // The Path of this ordinal is usable, or will not come.
+  virtual void path_ready(PeerId peer, uint32_t ordinal, const Status& status) = 0;
+  // It ended, at both sides: its ordinal is free for another. Only while the peer lives.
+  virtual void path_gone(PeerId peer, uint32_t ordinal) = 0;
   // CLOCK_MONOTONIC at which the last heartbeat that this peer echoed was sent; 0: none was.
   virtual int64_t lease_basis_ns(PeerId peer) = 0;
 };
@@ -98,22 +101,43 @@ class Engine : public transport::DataWork, public transport::RailEvents {
                             uint64_t address, uint32_t length_bytes, baton_access access) override;
 
  private:
+  struct Link;
+  // One of a peer's Paths, by its ordinal: idle -> (held ->) opening -> open -> broken -> being
+  // fenced -> fenced here -> idle, when the peer has fenced it, too.
+  struct LinkPath {
+    Link* link = nullptr;
+    uint32_t ordinal = 0;
+    PathPlan plan;  // of the Path that is or was last here
+    std::unique_ptr<transfer::PathChannel> channel;
+    baton_path* opening = nullptr;  // waits for its peer's address
+    transport::Rail* opening_rail = nullptr;
+    std::unique_ptr<Command> held;  // what opens it, until the peer's Grants allow it (may_open)
+    uint64_t cookie = 0;            // its name in reports; 0: it is not open
+    bool fence_wanted = false;
+    bool fenced_here = false;  // and the peer's FENCED has not come
+    bool fenced_there = false;
+    std::vector<wire::Fenced::Applied> snapshot;  // of the peer's FENCED
+    Status fence_why;                             // of the fence that began
+    std::string broken_why;                       // not empty: the path broke
+    int64_t broken_seen_ns = 0;
+    uint64_t immediates = 0;  // taken from it, and of them returned to the peer as credits
+    uint64_t returned = 0;
+
+    // Bytes could arrive on it, or leave.
+    bool is_there() const { return channel != nullptr || opening != nullptr || held != nullptr; }
+    bool is_open() const {
+      return channel != nullptr && channel->state() == transfer::PathState::kOpen && !fence_wanted;
+    }
+  };
   // Everything with one peer.
   struct Link {
     PeerId peer;
     bool up = true;
     Status down_why;
     uint32_t unit_bytes = 0;
-    std::unique_ptr<transfer::PathChannel> channel;
-    baton_path* opening = nullptr;  // waits for its peer's address
-    transport::Rail* opening_rail = nullptr;
-    uint64_t cookie = 0;  // its Path's name in reports; 0: none was opened
+    std::array<LinkPath, base::kMaxPathsPerPeer> paths;
     bool had_path = false;
-    PathEpoch path_epoch;  // of the Path, also when it is gone; 0: there was none
-    bool fence_wanted = false;
-    Status fence_why;        // of the fence that began
-    std::string broken_why;  // not empty: the path broke
-    int64_t broken_seen_ns = 0;
+    Status path_why;  // of the fence that left it without a Path
     std::vector<std::shared_ptr<GrantState>> grants;
     std::vector<std::shared_ptr<TransferState>> transfers;
     size_t next_transfer = 0;                 // whose turn it is
@@ -126,10 +150,10 @@ class Engine : public transport::DataWork, public transport::RailEvents {
     GrantState* grant;
     uint32_t ordinal;
   };
-  // What a path cookie names. An entry is used again, for a later link, with its next generation: a
+  // What a path cookie names. An entry is used again, for a later Path, with its next generation: a
   // cookie (generation:32 | index:32) never means another Path than the one that it was made for.
   struct Cookie {
-    Link* link = nullptr;
+    LinkPath* path = nullptr;
     uint32_t generation = 0;
   };
 
@@ -144,21 +168,50 @@ class Engine : public transport::DataWork, public transport::RailEvents {
   bool may_stage(const TransferState& transfer) const;
 
   // engine_path.cc
-  void open_stream_path(OpenStreamPath& command);
-  void open_addressed_path(OpenAddressedPath& command);
-  void connect_path(ConnectPath& command);
-  void adopt_path(Link& link, transport::Rail* rail, baton_path* path, PathEpoch epoch);
-  void path_opened(Link& link);
-  void path_unconnected(Link& link, const Status& why);
-  void path_failed(Link& link, const Status& why);
-  void look_after_path(Link& link, int64_t now_ns);
-  void fence_path(Link& link, const Status& why, int64_t now_ns);
-  void path_fenced(Link& link, int64_t now_ns);
+  // Whether a Path may be opened to the peer now: none of its Grants is CANCELLING, or ended
+  // without the writer's acknowledgement.
+  static bool may_open(const Link& link);
+  // nullptr: there is no such peer any more, or the ordinal is taken, which is reported.
+  LinkPath* plan_path(PeerId peer, const PathPlan& plan, bool asked);
+  void open_path(LinkPath& path, Command&& command);
+  void open_held_paths(Link& link);
+  void open_stream_path(LinkPath& path, OpenStreamPath& command);
+  void open_addressed_path(LinkPath& path, OpenAddressedPath& command);
+  void connect_path(LinkPath& path, ConnectPath& command);
+  void abandon_path(LinkPath& path);
+  Status open_in_plugin(LinkPath& path, int stream_fd, baton_path** out);
+  void adopt_path(LinkPath& path, transport::Rail* rail, baton_path* opened);
+  void path_opened(LinkPath& path);
+  void path_unconnected(LinkPath& path, const Status& why);
+  void path_failed(LinkPath& path, const Status& why);
+  uint64_t take_cookie(LinkPath& path);
+  void return_cookie(LinkPath& path);
+  LinkPath* path_of(uint64_t cookie);
+  LinkPath* path_with(Link& link, PathEpoch epoch);
+
+  // engine_fence.cc
+  void look_after_paths(Link& link, int64_t now_ns);
+  void look_after_path(Link& link, LinkPath& path, int64_t now_ns);
+  void fence_path(LinkPath& path, const Status& why, int64_t now_ns);
+  void path_fenced(LinkPath& path, int64_t now_ns);
+  void path_dead(LinkPath& path);
+  void fence_arrived(Link& link, const wire::Fence& fence);
+  void fenced_arrived(Link& link, wire::Fenced& fenced);
+  // The only Path that is left, or that comes.
+  static bool is_last(const LinkPath& path);
+  static bool has_path(const Link& link);
+  static uint32_t open_paths(const Link& link);
   static void fail_requests(Link& link, const Status& why, int64_t now_ns);
-  uint64_t take_cookie(Link& link);
-  void return_cookie(Link& link);
-  Link* link_of(uint64_t cookie);
-  transfer::PathChannel* channel_of(uint64_t cookie);
+  std::vector<wire::Fenced::Applied> snapshot(LinkPath& path);
+  void return_credits(LinkPath& path);
+  void credits_arrived(Link& link, const wire::Credits& credits);
+
+  // engine_settle.cc: what a dead Path may have lost
+  void settle_path_death(LinkPath& path);
+  uint32_t pump_settlement(Link& link, TransferState& transfer, int64_t now_ns);
+  void flush_rewrites(Link& link, Settlement& settlement);
+  void send_settle(Link& link, TransferState& transfer, int64_t now_ns);
+  void settle_arrived(Link& link, const wire::Settle& settle, int64_t now_ns);
 
   // engine_receive.cc: this process is the receiver
   void open_grant(const std::shared_ptr<GrantState>& grant, int64_t now_ns);
@@ -166,24 +219,42 @@ class Engine : public transport::DataWork, public transport::RailEvents {
   void complete_grant(Link& link, GrantState& grant, int64_t now_ns);
   void tell_end(Link& link, const wire::GrantEnd& end);
   void begin_grant_end(Link& link, GrantState& grant, int64_t now_ns);
-  bool is_quiet(Link& link, const GrantState& grant) const;
+  bool is_quiet_on(const LinkPath& path, const GrantState& grant) const;
+  bool is_quiet(const Link& link, const GrantState& grant) const;
+  void fence_unquiet(Link& link, const GrantState& grant, int64_t now_ns);
   void settle_grants(Link& link, int64_t now_ns);
   void finish_grant(Link& link, const std::shared_ptr<GrantState>& grant, int64_t now_ns);
   void cancel_arrived(Link& link, const wire::Cancel& cancel, int64_t now_ns);
   void quiesced_arrived(Link& link, const wire::Quiesced& quiesced, int64_t now_ns);
 
-  // engine_send.cc: this process is the writer (or reader) of a peer's memory
+  // engine_send.cc: this process is the writer of a peer's memory
   void open_transfer(const std::shared_ptr<TransferState>& transfer, int64_t now_ns);
   uint32_t pump(Link& link, int64_t now_ns);
   uint32_t pump_push(Link& link, TransferState& transfer, int64_t now_ns);
-  uint32_t pump_raw(Link& link, TransferState& transfer);
   bool stage_next_unit(Link& link, TransferState& transfer);
   bool next_ready_layer(TransferState& transfer, int64_t now_ns);
   void settle_transfers(Link& link, int64_t now_ns);
   bool settle_push(Link& link, TransferState& transfer, int64_t now_ns);
-  bool settle_raw(Link& link, TransferState& transfer, int64_t now_ns);
   void begin_transfer_end(Link& link, TransferState& transfer, int64_t now_ns);
   void send_quiesced(Link& link, TransferState& transfer);
+  bool has_stopped(Link& link, TransferState& transfer);
+
+  // engine_stripe.cc: which Path the next piece takes
+  // The open Path with the least to do that reaches the Transfer's sections, but for those in
+  // `without`; nullptr: none.
+  LinkPath* pick_path(Link& link, const TransferState& transfer, uint32_t without);
+  LinkPath* stripe_path(Link& link, TransferState& transfer);
+  static transfer::Piece piece_of(const LinkPath& path, const TransferState& transfer,
+                                  const kv::Unit& unit, baton_source* sources);
+  static uint32_t push_all(Link& link);
+  static bool has_staged(const Link& link, const transfer::PostOwner* owner, bool open_only);
+
+  // engine_raw.cc: plain bytes, written and read
+  uint32_t pump_raw(Link& link, TransferState& transfer);
+  bool stage_run(Link& link, TransferState& transfer, uint32_t length);
+  bool settle_raw(Link& link, TransferState& transfer, int64_t now_ns);
+  void flush_raw(Link& link, TransferState& transfer, uint32_t paths);
+  void finish_raw(TransferState& transfer, bool in_doubt, int64_t now_ns);
   void answer_range_cancels(Link& link);
   void finish_transfer(const std::shared_ptr<TransferState>& transfer, int64_t now_ns);
   void end_arrived(Link& link, const wire::GrantEnd& end);
@@ -200,7 +271,7 @@ class Engine : public transport::DataWork, public transport::RailEvents {
   base::BoundedQueue<Command> cancels_;
 
   std::map<PeerId, std::unique_ptr<Link>> links_;
-  std::vector<Cookie> cookies_;  // by index; entry 0 is none. As many as links at a time
+  std::vector<Cookie> cookies_;  // by index; entry 0 is none. As many as Paths at a time
   std::vector<uint32_t> free_cookies_;
   std::unordered_map<uint64_t, std::shared_ptr<GrantState>> grants_;
   GrantState* last_resolved_ = nullptr;

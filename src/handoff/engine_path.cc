@@ -1,6 +1,5 @@
-// The life of a Path: opened on command, looked after between turns, fenced, closed. Plug-in
-// callbacks only take notes here; what follows from them happens in look_after_path, outside of the
-// plug-in's calls.
+// Paths are opened here, on command: on rails that want a stream with the socket that the control
+// thread brings, on others by an exchange of addresses. How they end: engine_fence.cc.
 #include <algorithm>
 
 #include "src/base/assert.h"
@@ -10,275 +9,232 @@ namespace baton::handoff {
 
 namespace {
 
-// With one Path per peer its ordinal is 0.
-constexpr uint32_t kOnlyPath = 0;
-
-// A peer that dies takes its Path and its control connection with it, in either order of notice. A
-// broken Path waits this long for the other news, so that a death has one code (PEER_LOST) always.
-constexpr int64_t kDeathNewsNs = 50'000'000;
-
 transport::Rail* rail_at(const std::vector<transport::Rail*>& rails, RailIndex index) {
   return index.value < rails.size() ? rails[index.value] : nullptr;
 }
 
 }  // namespace
 
-// One for each link: it has one Path in its life.
-uint64_t Engine::take_cookie(Link& link) {
-  if (link.cookie != 0) return link.cookie;
+// One for each Path in its life.
+uint64_t Engine::take_cookie(LinkPath& path) {
   if (free_cookies_.empty()) {
     free_cookies_.push_back(static_cast<uint32_t>(cookies_.size()));
     cookies_.emplace_back();
   }
   const uint32_t index = free_cookies_.back();
   free_cookies_.pop_back();
-  cookies_[index].link = &link;
-  link.cookie = uint64_t{cookies_[index].generation} << 32 | index;
-  return link.cookie;
+  cookies_[index].path = &path;
+  path.cookie = uint64_t{cookies_[index].generation} << 32 | index;
+  return path.cookie;
 }
 
-void Engine::return_cookie(Link& link) {
-  if (link.cookie == 0) return;
-  const auto index = static_cast<uint32_t>(link.cookie);
-  cookies_[index].link = nullptr;
+void Engine::return_cookie(LinkPath& path) {
+  if (path.cookie == 0) return;
+  const auto index = static_cast<uint32_t>(path.cookie);
+  cookies_[index].path = nullptr;
   ++cookies_[index].generation;
   free_cookies_.push_back(index);
-  link.cookie = 0;
+  path.cookie = 0;
 }
 
-Engine::Link* Engine::link_of(uint64_t cookie) {
+Engine::LinkPath* Engine::path_of(uint64_t cookie) {
   const auto index = static_cast<uint32_t>(cookie);
   if (index >= cookies_.size()) return nullptr;
-  Link* link = cookies_[index].link;
-  return link != nullptr && link->cookie == cookie ? link : nullptr;
+  LinkPath* path = cookies_[index].path;
+  return path != nullptr && path->cookie == cookie ? path : nullptr;
 }
 
-transfer::PathChannel* Engine::channel_of(uint64_t cookie) {
-  const Link* link = link_of(cookie);
-  return link != nullptr ? link->channel.get() : nullptr;
+Engine::LinkPath* Engine::path_with(Link& link, PathEpoch epoch) {
+  for (LinkPath& path : link.paths) {
+    if (path.plan.epoch == epoch) return &path;
+  }
+  return nullptr;
 }
 
-void Engine::path_failed(Link& link, const Status& why) {
-  logger_.warning("peer {}: no path: {}", link.peer.value, why.message());
-  output_->path_ready(link.peer, why);
-  output_->drop_peer(link.peer, why);
+bool Engine::may_open(const Link& link) {
+  if (!link.ended.empty()) return false;
+  return std::none_of(link.grants.begin(), link.grants.end(),
+                      [](const auto& grant) { return grant->life.state() == State::kCancelling; });
 }
 
-void Engine::adopt_path(Link& link, transport::Rail* rail, baton_path* path, PathEpoch epoch) {
+Engine::LinkPath* Engine::plan_path(PeerId peer, const PathPlan& plan, bool asked) {
+  Link* link = find_link(peer);
+  if (link == nullptr || !link->up || plan.ordinal >= link->paths.size()) return nullptr;
+  if (rail_at(rails_, plan.rail) == nullptr) return nullptr;
+  LinkPath* path = &link->paths[plan.ordinal];
+  if (path->is_there() || path->fenced_here) {
+    const Status taken(StatusCode::kBusy,
+                       "path " + std::to_string(plan.ordinal) + " has not come to its end");
+    if (asked) {
+      wire::PathReply refusal;
+      refusal.epoch = plan.epoch;
+      refusal.code = taken.code();
+      refusal.error = taken.message();
+      send_or_drop(*link, refusal);
+    }
+    output_->path_ready(peer, plan.ordinal, taken);
+    return nullptr;
+  }
+  path->plan = plan;
+  path->broken_why.clear();
+  path->broken_seen_ns = 0;
+  path->fence_wanted = false;
+  path->fenced_there = false;
+  path->snapshot.clear();
+  path->immediates = 0;
+  path->returned = 0;
+  return path;
+}
+
+// A Path that could carry something to a Grant whose quiet is being proved would be one more to
+// prove it of.
+void Engine::open_path(LinkPath& path, Command&& command) {
+  if (!may_open(*path.link)) {
+    path.held = std::make_unique<Command>(std::move(command));
+    return;
+  }
+  if (auto* stream = std::get_if<OpenStreamPath>(&command)) open_stream_path(path, *stream);
+  if (auto* addressed = std::get_if<OpenAddressedPath>(&command))
+    open_addressed_path(path, *addressed);
+  if (auto* connect = std::get_if<ConnectPath>(&command)) connect_path(path, *connect);
+}
+
+void Engine::open_held_paths(Link& link) {
+  if (!link.up) return;
+  for (LinkPath& path : link.paths) {
+    if (path.held == nullptr || path.fence_wanted || !may_open(link)) continue;
+    const std::unique_ptr<Command> command = std::move(path.held);
+    open_path(path, std::move(*command));
+  }
+}
+
+void Engine::path_failed(LinkPath& path, const Status& why) {
+  logger_.warning("peer {}: path {} was not opened: {}", path.link->peer.value, path.ordinal,
+                  why.message());
+  output_->path_ready(path.link->peer, path.ordinal, why);
+}
+
+void Engine::adopt_path(LinkPath& path, transport::Rail* rail, baton_path* opened) {
   transfer::PathChannel::Identity identity;
-  identity.peer = link.peer;
-  identity.epoch = epoch;
-  identity.cookie = link.cookie;
-  identity.ordinal = kOnlyPath;
-  link.channel = std::make_unique<transfer::PathChannel>(identity, rail, path, link.unit_bytes);
-  link.had_path = true;
-  link.path_epoch = epoch;
+  identity.peer = path.link->peer;
+  identity.epoch = path.plan.epoch;
+  identity.cookie = path.cookie;
+  identity.ordinal = path.ordinal;
+  identity.credits = path.plan.credits;
+  path.channel =
+      std::make_unique<transfer::PathChannel>(identity, rail, opened, path.link->unit_bytes);
+  path.link->had_path = true;
 }
 
-void Engine::path_opened(Link& link) {
-  logger_.info("{} is open", link.channel->describe());
-  output_->path_ready(link.peer, Status::ok());
+void Engine::path_opened(LinkPath& path) {
+  logger_.info("{} is open", path.channel->describe());
+  output_->path_ready(path.link->peer, path.ordinal, Status::ok());
 }
 
 // The rail opened the path and could not connect it: it is fenced as any other, with the peer's
 // end.
-void Engine::path_unconnected(Link& link, const Status& why) {
-  link.broken_why = why.message();
-  link.channel->set_state(transfer::PathState::kBroken);
-  path_failed(link, why);
+void Engine::path_unconnected(LinkPath& path, const Status& why) {
+  path.broken_why = why.message();
+  path.channel->set_state(transfer::PathState::kBroken);
+  path_failed(path, why);
 }
 
-void Engine::open_stream_path(OpenStreamPath& command) {
-  Link* link = find_link(command.peer);
-  transport::Rail* rail = rail_at(rails_, command.rail);
-  if (link == nullptr || !link->up || link->had_path || rail == nullptr) return;
+Status Engine::open_in_plugin(LinkPath& path, int stream_fd, baton_path** out) {
+  transport::Rail* rail = rail_at(rails_, path.plan.rail);
   baton_path_options options{};
   options.struct_size = sizeof(options);
-  options.cookie = take_cookie(*link);
-  options.epoch = command.epoch.value;
-  options.stream_fd = command.stream.get();
-  options.max_message_bytes = link->unit_bytes;
+  options.cookie = take_cookie(path);
+  options.epoch = path.plan.epoch.value;
+  options.stream_fd = stream_fd;
+  options.max_message_bytes = path.link->unit_bytes;
   char error[BATON_ERROR_BYTES] = {};
-  baton_path* path = nullptr;
-  const baton_rc rc = rail->plugin().path_open(rail->handle(), &options, &path, error);
-  if (rc != BATON_RC_OK) {
-    path_failed(*link, transport::status_of(rc, "opening a path on rail " + rail->name(), error));
+  const baton_rc rc = rail->plugin().path_open(rail->handle(), &options, out, error);
+  if (rc == BATON_RC_OK) return Status::ok();
+  return_cookie(path);
+  return transport::status_of(rc, "opening a path on rail " + rail->name(), error);
+}
+
+void Engine::open_stream_path(LinkPath& path, OpenStreamPath& command) {
+  baton_path* opened = nullptr;
+  const Status status = open_in_plugin(path, command.stream.get(), &opened);
+  if (!status.is_ok()) {
+    path_failed(path, status);
     return;
   }
   (void)command.stream.release();  // the plug-in's from here on
-  adopt_path(*link, rail, path, command.epoch);
-  path_opened(*link);
+  adopt_path(path, rail_at(rails_, path.plan.rail), opened);
+  path_opened(path);
 }
 
-void Engine::open_addressed_path(OpenAddressedPath& command) {
-  Link* link = find_link(command.peer);
-  transport::Rail* rail = rail_at(rails_, command.rail);
-  if (link == nullptr || !link->up || link->had_path || link->opening != nullptr || rail == nullptr)
-    return;
-  baton_path_options options{};
-  options.struct_size = sizeof(options);
-  options.cookie = take_cookie(*link);
-  options.epoch = command.epoch.value;
-  options.stream_fd = -1;
-  options.max_message_bytes = link->unit_bytes;
-  char error[BATON_ERROR_BYTES] = {};
-  baton_path* path = nullptr;
-  baton_rc rc = rail->plugin().path_open(rail->handle(), &options, &path, error);
-  if (rc != BATON_RC_OK) {
-    path_failed(*link, transport::status_of(rc, "opening a path on rail " + rail->name(), error));
+void Engine::open_addressed_path(LinkPath& path, OpenAddressedPath& command) {
+  Link& link = *path.link;
+  transport::Rail* rail = rail_at(rails_, path.plan.rail);
+  baton_path* opened = nullptr;
+  const Status status = open_in_plugin(path, -1, &opened);
+  if (!status.is_ok()) {
+    if (command.asked) {
+      wire::PathReply refusal;
+      refusal.epoch = path.plan.epoch;
+      refusal.code = status.code();
+      refusal.error = status.message();
+      send_or_drop(link, refusal);
+    }
+    path_failed(path, status);
     return;
   }
   std::vector<uint8_t> address(BATON_MAX_ADDRESS_BYTES);
   uint32_t length = 0;
-  rc = rail->plugin().path_address(path, address.data(), &length);
+  baton_rc rc = rail->plugin().path_address(opened, address.data(), &length);
   BATON_ASSERT(rc == BATON_RC_OK && length <= BATON_MAX_ADDRESS_BYTES,
                "an open path has an address");
   address.resize(length);
   if (!command.asked) {
-    link->opening = path;
-    link->opening_rail = rail;
-    send_or_drop(*link, wire::PathRequest{command.epoch, command.rail, command.peer_rail,
-                                          std::move(address)});
+    path.opening = opened;
+    path.opening_rail = rail;
+    send_or_drop(link, wire::PathRequest{path.plan.epoch, path.plan.rail, path.plan.peer_rail,
+                                         std::move(address), path.ordinal});
     return;
   }
-  rc = rail->plugin().path_connect(path, command.peer_address.data(),
+  char error[BATON_ERROR_BYTES] = {};
+  rc = rail->plugin().path_connect(opened, command.peer_address.data(),
                                    static_cast<uint32_t>(command.peer_address.size()), error);
-  adopt_path(*link, rail, path, command.epoch);
+  adopt_path(path, rail, opened);
   wire::PathReply reply;
-  reply.epoch = command.epoch;
+  reply.epoch = path.plan.epoch;
   reply.code = rc == BATON_RC_OK ? StatusCode::kOk : StatusCode::kPathLost;
   reply.error = error;
   reply.address = std::move(address);
-  send_or_drop(*link, reply);
+  send_or_drop(link, reply);
   if (rc == BATON_RC_OK) {
-    path_opened(*link);
+    path_opened(path);
   } else {
-    path_unconnected(*link,
+    path_unconnected(path,
                      transport::status_of(rc, "connecting a path on rail " + rail->name(), error));
   }
 }
 
-void Engine::connect_path(ConnectPath& command) {
-  Link* link = find_link(command.peer);
-  if (link == nullptr || link->opening == nullptr) return;
-  baton_path* path = std::exchange(link->opening, nullptr);
-  transport::Rail* rail = std::exchange(link->opening_rail, nullptr);
+void Engine::connect_path(LinkPath& path, ConnectPath& command) {
+  baton_path* opened = std::exchange(path.opening, nullptr);
+  transport::Rail* rail = std::exchange(path.opening_rail, nullptr);
   char error[BATON_ERROR_BYTES] = {};
-  const baton_rc rc = rail->plugin().path_connect(
-      path, command.peer_address.data(), static_cast<uint32_t>(command.peer_address.size()), error);
-  adopt_path(*link, rail, path, command.epoch);
+  const baton_rc rc =
+      rail->plugin().path_connect(opened, command.peer_address.data(),
+                                  static_cast<uint32_t>(command.peer_address.size()), error);
+  adopt_path(path, rail, opened);
   if (rc == BATON_RC_OK) {
-    path_opened(*link);
+    path_opened(path);
   } else {
-    path_unconnected(*link,
+    path_unconnected(path,
                      transport::status_of(rc, "connecting a path on rail " + rail->name(), error));
   }
 }
 
-void Engine::on_path_broken(uint64_t path_cookie, const char* reason) {
-  ++ready_layers_;
-  transfer::PathChannel* channel = channel_of(path_cookie);
-  if (channel == nullptr) return;
-  Link& link = *link_of(path_cookie);
-  if (channel->state() == transfer::PathState::kOpen)
-    channel->set_state(transfer::PathState::kBroken);
-  if (link.broken_why.empty()) link.broken_why = reason != nullptr ? reason : "no reason given";
-}
-
-void Engine::on_fenced(uint64_t path_cookie) {
-  ++ready_layers_;
-  transfer::PathChannel* channel = channel_of(path_cookie);
-  if (channel != nullptr) channel->set_state(transfer::PathState::kFenced);
-}
-
-void Engine::on_op_done(uint64_t path_cookie, uint64_t op, baton_op_status status) {
-  ++ready_layers_;
-  transfer::PathChannel* channel = channel_of(path_cookie);
-  BATON_ASSERT(channel != nullptr, "ops are reported on live paths");
-  channel->op_done(op, status);
-}
-
-void Engine::fence_path(Link& link, const Status& why, int64_t now_ns) {
-  link.fence_wanted = false;
-  link.fence_why = why;
-  fail_requests(link, why, now_ns);
-  if (link.opening != nullptr) {
-    // Never connected, so nothing can have moved: it becomes a channel only to be fenced like any
-    // other.
-    baton_path* path = std::exchange(link.opening, nullptr);
-    transport::Rail* rail = std::exchange(link.opening_rail, nullptr);
-    transfer::PathChannel::Identity identity;
-    identity.peer = link.peer;
-    identity.cookie = link.cookie;
-    link.channel = std::make_unique<transfer::PathChannel>(identity, rail, path, link.unit_bytes);
-  }
-  if (link.channel == nullptr) {
-    path_fenced(link, now_ns);
-    return;
-  }
-  // With nothing under way this is how every connection ends.
-  if (link.grants.empty() && link.transfers.empty()) {
-    logger_.info("{} is fenced: {}", link.channel->describe(), why.to_string());
-  } else {
-    logger_.warning("{} is fenced: {}", link.channel->describe(), why.to_string());
-  }
-  if (link.up) send_or_drop(link, wire::Fence{link.channel->identity().epoch});
-  link.channel->fence();
-}
-
-// Whatever still runs over this Path fails with it; the quiet that the fence brings is what ends
-// it.
-void Engine::fail_requests(Link& link, const Status& why, int64_t now_ns) {
-  for (const auto& grant : link.grants) grant->begin_cancel(why, now_ns);
-  for (const auto& transfer : link.transfers) transfer->life.begin_cancel(why);
-}
-
-void Engine::path_fenced(Link& link, int64_t now_ns) {
-  // Also what was opened since the fence began.
-  fail_requests(link, link.fence_why, now_ns);
-  for (const auto& grant : link.grants) grant->fenced = true;
-  for (const auto& transfer : link.transfers) transfer->path_lost = true;
-  link.channel.reset();
-}
-
-void Engine::look_after_path(Link& link, int64_t now_ns) {
-  transfer::PathChannel* channel = link.channel.get();
-  if (channel != nullptr && channel->state() == transfer::PathState::kFenced) {
-    if (link.up) send_or_drop(link, wire::Fenced{channel->identity().epoch, {}});
-    path_fenced(link, now_ns);
-    channel = nullptr;
-  }
-  if (channel != nullptr && channel->state() == transfer::PathState::kFencing) return;
-  const bool broken = channel != nullptr && channel->state() == transfer::PathState::kBroken;
-  if (broken && link.up && !link.fence_wanted) {
-    if (link.broken_seen_ns == 0) link.broken_seen_ns = now_ns;
-    const int64_t until_ns = link.broken_seen_ns + kDeathNewsNs;
-    if (now_ns < until_ns) {
-      want_timer(until_ns);
-      return;
-    }
-  }
-  if (broken || link.fence_wanted) {
-    Status why = link.down_why;
-    if (link.up) {
-      why = Status(StatusCode::kPathLost,
-                   (channel != nullptr ? channel->describe()
-                                       : "the path to peer " + std::to_string(link.peer.value)) +
-                       " was lost: " +
-                       (link.broken_why.empty() ? "fenced for a request that did not end"
-                                                : link.broken_why));
-    }
-    fence_path(link, why, now_ns);
-    return;
-  }
-  // A peer without a Path is of no use: when all that ran over it has ended on both sides, the
-  // connection goes, too, and the next connect() starts afresh.
-  const bool idle = link.grants.empty() && link.transfers.empty() && link.ended.empty();
-  if (link.up && link.had_path && channel == nullptr && idle) {
-    link.up = false;
-    link.down_why = Status(StatusCode::kPathLost, "the path to the peer was lost");
-    output_->drop_peer(link.peer, link.down_why);
-  }
+// The peer has no end of it: what was opened here is fenced, and nothing is waited for.
+void Engine::abandon_path(LinkPath& path) {
+  if (path.opening == nullptr || path.channel != nullptr) return;
+  path.fenced_there = true;
+  path.fence_wanted = true;
+  if (path.broken_why.empty()) path.broken_why = "the peer did not open its end";
 }
 
 }  // namespace baton::handoff

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "src/base/assert.h"
+#include "src/base/mutant.h"
 #include "src/handoff/engine.h"
 
 namespace baton::handoff {
@@ -39,7 +40,7 @@ wire::GrantOffer offer_of(const GrantState& grant, int64_t now_ns) {
 
 void Engine::open_grant(const std::shared_ptr<GrantState>& grant, int64_t now_ns) {
   Link* link = find_link(grant->peer);
-  if (link == nullptr || !link->up || (link->had_path && link->channel == nullptr)) {
+  if (link == nullptr || !link->up || (link->had_path && !has_path(*link))) {
     Status why(StatusCode::kPeerLost, grant->describe() + ": the peer is gone");
     grant->begin_cancel(why, now_ns);
     // Another thread's begin_cancel that has just won would find the Grant ended, and leave the
@@ -60,9 +61,11 @@ void Engine::open_grant(const std::shared_ptr<GrantState>& grant, int64_t now_ns
 
 void Engine::on_units_arrived(uint64_t path_cookie, uint32_t immediate) {
   ++ready_layers_;
-  transfer::PathChannel* channel = channel_of(path_cookie);
+  LinkPath* path = path_of(path_cookie);
+  transfer::PathChannel* channel = path == nullptr ? nullptr : path->channel.get();
   // A frozen Path's completions are dropped: what counts is what was applied when it was fenced.
   if (channel == nullptr || channel->state() != transfer::PathState::kOpen) return;
+  ++path->immediates;
   const counter::Applied applied =
       counters_->apply(immediate, channel->identity().peer, channel->identity().ordinal);
   // A slot is armed before its Grant is opened here, and advertised after that: an immediate that
@@ -70,8 +73,7 @@ void Engine::on_units_arrived(uint64_t path_cookie, uint32_t immediate) {
   const SlotOwner owner =
       applied.was_counted() ? slot_owners_[applied.slot.value] : SlotOwner{nullptr, 0};
   if (owner.grant == nullptr) {
-    Link& link = *link_of(path_cookie);
-    link.broken_why =
+    path->broken_why =
         std::string("protocol error: an immediate for slot ") + std::to_string(applied.slot.value) +
         " (" +
         (applied.was_counted() ? "not offered yet" : counter::apply_outcome_name(applied.outcome)) +
@@ -99,7 +101,8 @@ void Engine::layer_counted(GrantState& grant, uint32_t ordinal) {
 
 baton_resolved Engine::on_resolve(uint64_t path_cookie, uint64_t grant_id, uint64_t region_key,
                                   uint64_t address, uint32_t length_bytes, baton_access access) {
-  transfer::PathChannel* channel = channel_of(path_cookie);
+  LinkPath* path = path_of(path_cookie);
+  transfer::PathChannel* channel = path == nullptr ? nullptr : path->channel.get();
   if (channel == nullptr || channel->state() != transfer::PathState::kOpen) return {nullptr, 1};
   GrantState* grant = last_resolved_;
   if (grant == nullptr || grant->id.value != grant_id) {
@@ -107,7 +110,7 @@ baton_resolved Engine::on_resolve(uint64_t path_cookie, uint64_t grant_id, uint6
     grant = found == grants_.end() ? nullptr : found->second.get();
   }
   if (grant == nullptr || grant->peer != channel->identity().peer) {
-    const bool ended = link_of(path_cookie)->ended.count(GrantId(grant_id)) != 0;
+    const bool ended = path->link->ended.count(GrantId(grant_id)) != 0;
     return {nullptr, ended ? 1u : 0u};
   }
   last_resolved_ = grant;
@@ -147,14 +150,46 @@ void Engine::begin_grant_end(Link& link, GrantState& grant, int64_t now_ns) {
   send_or_drop(link, wire::Cancel{grant.id, why.code(), why.message()});
 }
 
-bool Engine::is_quiet(Link& link, const GrantState& grant) const {
-  if (grant.fenced || (link.channel == nullptr && link.opening == nullptr)) return true;
-  if (!grant.quiesced || grant.quiesced_broken) return false;
+// Nothing of the Grant moves on this Path any more: it is gone, or the receiver has counted what
+// the writer signalled on it before it stopped.
+bool Engine::is_quiet_on(const LinkPath& path, const GrantState& grant) const {
+  if (!path.is_there()) return true;
+  if (!grant.quiesced) return false;
+  const auto said = std::find_if(grant.quiesced_paths.begin(), grant.quiesced_paths.end(),
+                                 [&](const auto& on) { return on.epoch == path.plan.epoch; });
+  const bool is_said = said != grant.quiesced_paths.end();
+  // Not open here yet: quiet if it was not open there.
+  if (path.channel == nullptr) return !is_said;
+  if (!path.is_open()) return false;
+  if (!is_said) return true;
+  if (said->broken) return false;
   for (uint32_t i = 0; i < grant.num_layers; ++i) {
-    const uint64_t signalled = i < grant.signalled.size() ? grant.signalled[i] : 0;
-    if (counters_->count(grant.layers[i].slot) != signalled) return false;
+    const uint64_t signalled = i < said->signalled.size() ? said->signalled[i] : 0;
+    if (counters_->applied(grant.layers[i].slot, path.ordinal) != signalled) return false;
   }
   return true;
+}
+
+bool Engine::is_quiet(const Link& link, const GrantState& grant) const {
+  if (base::mutant_is(base::Mutant::kSlotFreedEarly)) return true;
+  return std::all_of(link.paths.begin(), link.paths.end(),
+                     [&](const LinkPath& path) { return is_quiet_on(path, grant); });
+}
+
+// Of a Grant that is not quiet in time: all the Paths that it may not be quiet on; before that,
+// those that the writer calls broken.
+void Engine::fence_unquiet(Link& link, const GrantState& grant, int64_t now_ns) {
+  const int64_t fence_at_ns = grant.cancel_seen_ns + kQuietTimeoutNs;
+  want_timer(std::max(fence_at_ns, now_ns));
+  for (LinkPath& path : link.paths) {
+    const bool is_broken =
+        std::any_of(grant.quiesced_paths.begin(), grant.quiesced_paths.end(),
+                    [&](const auto& on) { return on.broken && on.epoch == path.plan.epoch; });
+    if (!is_broken && now_ns < fence_at_ns) continue;
+    if (is_quiet_on(path, grant)) continue;
+    path.fence_wanted = true;
+    want_timer(now_ns);
+  }
 }
 
 void Engine::settle_grants(Link& link, int64_t now_ns) {
@@ -180,13 +215,7 @@ void Engine::settle_grants(Link& link, int64_t now_ns) {
         finish_grant(link, grant, now_ns);
         continue;
       }
-      const int64_t fence_at_ns = grant->cancel_seen_ns + kQuietTimeoutNs;
-      if (now_ns >= fence_at_ns || grant->quiesced_broken) {
-        link.fence_wanted = true;
-        want_timer(now_ns);
-      } else {
-        want_timer(fence_at_ns);
-      }
+      fence_unquiet(link, *grant, now_ns);
     }
     ++i;
   }
@@ -234,10 +263,13 @@ void Engine::quiesced_arrived(Link& link, const wire::Quiesced& quiesced, int64_
   const auto found = grants_.find(quiesced.grant.value);
   if (found == grants_.end() || found->second->peer != link.peer) return;  // ended meanwhile
   GrantState& grant = *found->second;
-  const bool other_path =
-      std::any_of(quiesced.paths.begin(), quiesced.paths.end(),
-                  [&](const auto& path) { return path.epoch != link.path_epoch; });
-  if (quiesced.paths.size() > 1 || other_path) {
+  bool other_path = false;
+  for (const auto& on : quiesced.paths) {
+    const auto of_same = [&](const auto& one) { return one.epoch == on.epoch; };
+    other_path = other_path || path_with(link, on.epoch) == nullptr ||
+                 std::count_if(quiesced.paths.begin(), quiesced.paths.end(), of_same) > 1;
+  }
+  if (other_path) {
     output_->drop_peer(link.peer,
                        Status(StatusCode::kProtocolError,
                               grant.describe() + ": Quiesced of a Path that there is not"));
@@ -248,10 +280,7 @@ void Engine::quiesced_arrived(Link& link, const wire::Quiesced& quiesced, int64_
                        now_ns);
   }
   grant.quiesced = true;
-  for (const wire::Quiesced::OnPath& path : quiesced.paths) {
-    grant.quiesced_broken = grant.quiesced_broken || path.broken;
-    grant.signalled = path.signalled;
-  }
+  grant.quiesced_paths = quiesced.paths;
 }
 
 }  // namespace baton::handoff

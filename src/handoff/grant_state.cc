@@ -1,5 +1,7 @@
 #include "src/handoff/grant_state.h"
 
+#include "src/base/mutant.h"
+
 namespace baton::handoff {
 
 void GrantState::give_back() {
@@ -9,7 +11,7 @@ void GrantState::give_back() {
 
 bool GrantState::begin_cancel(Status why, int64_t now_ns) {
   if (!life.begin_cancel(why)) return false;
-  fail_gates(why, now_ns);
+  if (!base::mutant_is(base::Mutant::kGateNotOpened)) fail_gates(why, now_ns);
   return true;
 }
 

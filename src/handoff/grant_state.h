@@ -25,6 +25,7 @@
 #include "src/handoff/lifecycle.h"
 #include "src/handoff/permission_table.h"
 #include "src/section/section_record.h"
+#include "src/wire/messages.h"
 
 namespace baton::handoff {
 
@@ -86,9 +87,8 @@ class GrantState {
   uint32_t layers_left = 0;
   int64_t cancel_seen_ns = 0;  // 0: the data thread has not begun the end
   bool quiesced = false;       // the writer's word arrived
-  bool quiesced_broken = false;
-  bool fenced = false;              // every path of the peer that could carry it is fenced
-  std::vector<uint64_t> signalled;  // by QUIESCED, per slot ordinal
+  std::vector<wire::Quiesced::OnPath> quiesced_paths;
+  uint64_t settle_seq = 0;  // of the last SETTLE that was counted
   std::atomic<uint64_t> units_counted{0};
 };
 

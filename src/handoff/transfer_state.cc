@@ -1,12 +1,48 @@
 #include "src/handoff/transfer_state.h"
 
+#include <algorithm>
+
 #include "src/base/assert.h"
 
 namespace baton::handoff {
 
-void TransferState::on_accepted(uint64_t bytes) {
+const baton_region_key* TransferState::RemoteSection::on(RailIndex rail) const {
+  for (const Key& one : keys) {
+    if (one.rail == rail) return &one.key;
+  }
+  return nullptr;
+}
+
+bool TransferState::reaches(RailIndex rail) const {
+  return std::all_of(remote.begin(), remote.end(),
+                     [rail](const RemoteSection& section) { return section.on(rail) != nullptr; });
+}
+
+void TransferState::start_over() {
+  next_run = 0;
+  run_offset = 0;
+  all_staged = false;
+  used_paths = 0;
+  flush_posted = 0;
+  flushed = 0;
+  posted.fill(0);
+}
+
+uint32_t TransferState::posted_paths() const {
+  uint32_t paths = 0;
+  for (uint32_t path = 0; path < posted.size(); ++path) {
+    if (posted[path] > 0) paths |= 1u << path;
+  }
+  return paths;
+}
+
+void TransferState::on_accepted(uint32_t path, uint64_t bytes) {
   ++ops_out;
-  if (bytes == 0) return;
+  if (bytes == 0) {
+    ++flushes_out[path];
+    return;
+  }
+  ++posted[path];
   const int64_t now_ns = clock->now_ns();
   posts.fetch_add(1, std::memory_order_relaxed);
   bytes_posted.fetch_add(bytes, std::memory_order_relaxed);
@@ -15,22 +51,31 @@ void TransferState::on_accepted(uint64_t bytes) {
   last_post_ns.store(now_ns, std::memory_order_relaxed);
 }
 
-void TransferState::on_refused(uint64_t bytes) {
+void TransferState::on_refused(uint32_t path, uint64_t bytes) {
   --ops_out;
-  if (bytes == 0) return;
+  if (bytes == 0) {
+    --flushes_out[path];
+    return;
+  }
+  --posted[path];
   posts.fetch_sub(1, std::memory_order_relaxed);
   bytes_posted.fetch_sub(bytes, std::memory_order_relaxed);
 }
 
-void TransferState::on_op_done(bool is_flush, baton_op_status status) {
+// An op in doubt says nothing here: its Path is being fenced, and what that means for the Transfer
+// is the Engine's to say.
+void TransferState::on_op_done(uint32_t path, bool is_flush, baton_op_status status) {
   BATON_ASSERT(ops_out > 0, "no more ops end than were accepted");
   --ops_out;
-  if (status == BATON_OP_IN_DOUBT) path_lost = true;
   if (status == BATON_OP_REFUSED) op_refused = true;
-  if (is_flush && status == BATON_OP_DONE) flushed = true;
+  if (!is_flush) return;
+  --flushes_out[path];
+  // A flush from before start_over() covers less than what is meant now.
+  if (flushes_out[path] == 0 && status == BATON_OP_DONE) flushed |= flush_posted & 1u << path;
 }
 
-void TransferState::on_signalled(uint32_t ordinal, uint32_t units) {
+void TransferState::on_signalled(uint32_t path, uint32_t ordinal, uint32_t units) {
+  settlement.signalled(path, ordinal, units);
   immediates.fetch_add(1, std::memory_order_relaxed);
   units_signalled.fetch_add(units, std::memory_order_relaxed);
   LayerSent& layer = layers[ordinal];

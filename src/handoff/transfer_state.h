@@ -4,7 +4,8 @@
 //
 // Invariants:
 //  1. Everything under "constant" is set before the state is shared.
-//  2. It becomes terminal only when ops_out is 0: nothing of its memory is in a plug-in's hands.
+//  2. It becomes terminal only when all_ops_out() is 0: nothing of its memory is in a plug-in's
+//     hands.
 //
 // Thread rule: per group of members, as commented.
 #pragma once
@@ -23,6 +24,7 @@
 #include "baton/transfer.h"
 #include "src/counter/progress_word_state.h"
 #include "src/handoff/lifecycle.h"
+#include "src/handoff/settlement.h"
 #include "src/kv/plan.h"
 #include "src/section/section_record.h"
 #include "src/transfer/path_channel.h"
@@ -42,18 +44,31 @@ class TransferState : public transfer::PostOwner {
  public:
   static constexpr uint32_t kMaxChunks = 64;  // submitted and not finished; more: BUSY
 
-  // A local section as this transfer's posts name it.
+  // A local section as this transfer's posts name it, on each rail of ours.
   struct LocalSection {
     uint32_t id = 0;
     uint8_t* memory = nullptr;
     uint64_t length_bytes = 0;
-    baton_region* region = nullptr;
+    std::vector<baton_region*> regions;  // by rail
   };
-  // A section of the peer, as posts on its rail name it.
+  // A section of the peer, as posts name it, on each rail of the peer's.
   struct RemoteSection {
+    struct Key {
+      RailIndex rail;
+      baton_region_key key{};
+    };
     uint32_t id = 0;
-    baton_region_key key{};
+    std::vector<Key> keys;
     uint64_t length_bytes = 0;
+
+    const baton_region_key* on(RailIndex rail) const;  // nullptr: not registered there
+  };
+  // The Path that the next units go to, and how much of its turn is left. `used` by Path: something
+  // of this Transfer was staged there since it opened.
+  struct Stripe {
+    uint32_t path = 0;
+    uint32_t units_left = 0;
+    uint64_t bytes_left = 0;
   };
   struct LayerSent {
     uint64_t units = 0;  // of the plan
@@ -63,10 +78,16 @@ class TransferState : public transfer::PostOwner {
     std::atomic<int64_t> posted_ns{0};
   };
 
-  void on_accepted(uint64_t bytes) override;
-  void on_refused(uint64_t bytes) override;
-  void on_signalled(uint32_t ordinal, uint32_t units) override;
-  void on_op_done(bool is_flush, baton_op_status status) override;
+  void on_accepted(uint32_t path, uint64_t bytes) override;
+  void on_refused(uint32_t path, uint64_t bytes) override;
+  void on_signalled(uint32_t path, uint32_t ordinal, uint32_t units) override;
+  void on_op_done(uint32_t path, bool is_flush, baton_op_status status) override;
+  uint64_t all_ops_out() const { return ops_out + settlement.ops_out(); }
+  // Of raw Transfers. A Path that it used is dead: all of it goes over the others again.
+  void start_over();
+  // Data thread: every section of the peer that it names is registered on this rail of the peer's.
+  bool reaches(RailIndex rail) const;
+  uint32_t posted_paths() const;
 
   TransferRecord record() const;
   std::vector<FailedBlock> failed_blocks() const;
@@ -117,20 +138,27 @@ class TransferState : public transfer::PostOwner {
   bool cursor_open = false;
   bool unit_pending = false;
   kv::UnitCursor cursor;
+  uint32_t cursor_index = 0;  // of the pending unit, among those of its chunk and layer
   kv::Unit unit;
+  Stripe stripe;
+  Settlement settlement;  // of pushed ones
   size_t next_run = 0;
   uint64_t run_offset = 0;
   uint64_t ops_out = 0;
   bool all_staged = false;
-  bool flush_posted = false;
-  bool flushed = false;
-  bool path_lost = false;
+  // Raw ones, by Path, since they started (over): something was staged there; posts that the
+  // plug-in took; a flush was posted behind them; it is done.
+  uint32_t used_paths = 0;
+  std::array<uint64_t, base::kMaxPathsPerPeer> posted{};
+  uint32_t flush_posted = 0;
+  uint32_t flushed = 0;
+  std::array<uint32_t, base::kMaxPathsPerPeer> flushes_out{};
+  bool writes_in_doubt = false;  // of a cancelled one: a dead Path may have placed some
   bool op_refused = false;
   int64_t cancel_seen_ns = 0;
   bool cancel_from_peer = false;  // the receiver asked: QUIESCED answers it
   bool quiesced_sent = false;
   bool has_verdict = false;
-  bool cancel_sent = false;
   StatusCode verdict = StatusCode::kOk;
   std::string verdict_message;
 

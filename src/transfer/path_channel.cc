@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "src/base/assert.h"
+#include "src/base/mutant.h"
 
 namespace baton::transfer {
 
@@ -19,7 +20,8 @@ PathChannel::PathChannel(const Identity& identity, transport::Rail* rail, baton_
       staged_(new Staged[kStaged]),
       posts_(new baton_post[kStaged]),
       ops_(new Op[kMaxOps]),
-      free_ops_(new uint32_t[kMaxOps]) {
+      free_ops_(new uint32_t[kMaxOps]),
+      credits_granted_(identity.credits) {
   for (uint32_t i = 0; i < kMaxOps; ++i) free_ops_[i] = kMaxOps - 1 - i;
 }
 
@@ -50,6 +52,7 @@ PathChannel::Staged& PathChannel::append(baton_post_kind kind, const Piece& piec
   staged.signal_units = 0;
   staged.batch = 0;
   std::memcpy(staged.sources, piece.sources, piece.num_sources * sizeof(baton_source));
+  staged_bytes_ += piece.length_bytes;
   return staged;
 }
 
@@ -72,6 +75,7 @@ bool PathChannel::merge(const Piece& piece, const PieceOwner& owner, uint32_t un
               added * sizeof(baton_source));
   last.post.num_sources += added;
   last.post.length_bytes += piece.length_bytes;
+  staged_bytes_ += piece.length_bytes;
   last.units += units;
   return true;
 }
@@ -82,6 +86,27 @@ void PathChannel::set_immediate(Staged& staged) {
       counter::pack(counter::Immediate{batch_slot_.slot, batch_slot_.generation, batch_units_});
   staged.ordinal = batch_slot_.ordinal;
   staged.signal_units = batch_units_;
+}
+
+bool PathChannel::open_batch(const PieceOwner& owner, const SlotRef& slot) {
+  if (!has_credit()) return false;
+  ++credits_used_;
+  batch_open_ = true;
+  batch_owner_ = owner.owner;
+  batch_slot_ = slot;
+  batch_units_ = 0;
+  batch_accepted_ = 0;
+  ++batch_;
+  return true;
+}
+
+bool PathChannel::return_credits(uint64_t returned) {
+  if (identity_.credits == 0) return true;
+  const bool twice = base::mutant_is(base::Mutant::kCreditReturnedTwice);
+  const uint64_t granted = identity_.credits + returned * (twice ? 2 : 1);
+  if (granted < credits_granted_ || returned > credits_used_) return false;
+  credits_granted_ = granted;
+  return true;
 }
 
 bool PathChannel::stage_unit(const Piece& piece, const PieceOwner& owner, const SlotRef& slot) {
@@ -96,14 +121,7 @@ bool PathChannel::stage_unit(const Piece& piece, const PieceOwner& owner, const 
     return true;
   }
   if (tail_ - head_ == kStaged) return false;
-  if (!batch_open_) {
-    batch_open_ = true;
-    batch_owner_ = owner.owner;
-    batch_slot_ = slot;
-    batch_units_ = 0;
-    batch_accepted_ = 0;
-    ++batch_;
-  }
+  if (!batch_open_ && !open_batch(owner, slot)) return false;
   Staged& staged = append(BATON_POST_WRITE, piece, owner);
   staged.units = 1;
   staged.batch = batch_;
@@ -128,7 +146,9 @@ void PathChannel::close_batch() {
 }
 
 void PathChannel::account(const Staged& staged) {
-  if (staged.signal_units != 0) staged.owner->on_signalled(staged.ordinal, staged.signal_units);
+  if (staged.signal_units != 0)
+    staged.owner->on_signalled(identity_.ordinal, staged.ordinal, staged.signal_units);
+  staged_bytes_ -= staged.post.length_bytes;
   if (batch_open_ && staged.batch == batch_) batch_accepted_ += staged.units;
 }
 
@@ -159,7 +179,7 @@ void PathChannel::op_done(uint64_t op, baton_op_status status) {
                "a plug-in reports each accepted op once");
   const Op done = ops_[op];
   return_op(op);
-  done.owner->on_op_done(done.is_flush, status);
+  done.owner->on_op_done(identity_.ordinal, done.is_flush, status);
 }
 
 uint32_t PathChannel::push() {
@@ -179,12 +199,12 @@ uint32_t PathChannel::push() {
   // The owners hear of acceptance first: a plug-in may report ops done from within the call.
   uint32_t accepted = 0;
   for (uint32_t i = 0; i < count; ++i)
-    at(first + i).owner->on_accepted(at(first + i).post.length_bytes);
+    at(first + i).owner->on_accepted(identity_.ordinal, at(first + i).post.length_bytes);
   const baton_rc rc = rail_->plugin().post(path_, posts_.get(), count, &accepted);
   BATON_ASSERT(accepted <= count, "a plug-in accepts no more than it was given");
   BATON_ASSERT(rc != BATON_RC_INVALID, "the plug-in calls a post invalid that was checked before");
   for (uint32_t i = accepted; i < count; ++i) {
-    at(first + i).owner->on_refused(at(first + i).post.length_bytes);
+    at(first + i).owner->on_refused(identity_.ordinal, at(first + i).post.length_bytes);
     return_op(posts_[i].op);
   }
   head_ = first + accepted;
@@ -206,8 +226,11 @@ void PathChannel::drop(const PostOwner* owner) {
     Staged& staged = at(i);
     if (staged.owner == owner) {
       const bool of_open = batch_open_ && staged.batch == batch_;
-      if (staged.batch == 0 || staged.batch != kept_batch || closed || (of_open && !closes_open))
+      if (staged.batch == 0 || staged.batch != kept_batch || closed || (of_open && !closes_open)) {
+        staged_bytes_ -= staged.post.length_bytes;
+        if (staged.signal_units != 0) --credits_used_;
         continue;
+      }
       if (of_open) {
         batch_units_ = batch_accepted_ + staged.units;
         set_immediate(staged);
@@ -218,18 +241,21 @@ void PathChannel::drop(const PostOwner* owner) {
     ++kept;
   }
   tail_ = kept;
-  if (batch_open_ && batch_owner_ == owner) batch_open_ = false;
+  if (batch_open_ && batch_owner_ == owner) {
+    batch_open_ = false;
+    if (!closed) --credits_used_;
+  }
 }
 
 Status PathChannel::flush(PostOwner* owner) {
   if (num_free_ == 0)
     return Status(StatusCode::kBusy, "flush on " + describe() + ": all ops are out");
-  owner->on_accepted(0);
+  owner->on_accepted(identity_.ordinal, 0);
   const uint64_t op = take_op(owner, 0, true);
   const baton_rc rc = rail_->plugin().flush(path_, 0, op);
   if (rc == BATON_RC_OK) return Status::ok();
   return_op(op);
-  owner->on_refused(0);
+  owner->on_refused(identity_.ordinal, 0);
   if (rc != BATON_RC_AGAIN && state_ == PathState::kOpen) state_ = PathState::kBroken;
   return transport::status_of(rc, "flush on " + describe(), nullptr);
 }
@@ -238,6 +264,7 @@ void PathChannel::fence() {
   if (state_ == PathState::kFencing || state_ == PathState::kFenced) return;
   state_ = PathState::kFencing;
   head_ = tail_;
+  staged_bytes_ = 0;
   batch_open_ = false;
   rail_->plugin().fence(path_);
 }

@@ -14,6 +14,8 @@
 //     far behind.
 //  5. What was staged and not accepted was never visible to the plug-in: dropping it on cancel
 //     needs no fence.
+//  6. With credits an immediate uses one, which is reserved when its batch opens; without one no
+//     batch opens. Dropped batches give theirs back.
 //
 // Thread rule: data thread only. Allocates in create() only.
 #pragma once
@@ -32,17 +34,17 @@
 
 namespace baton::transfer {
 
-// Whose post it was.
+// Whose post it was. `path`: the ordinal of the Path that reports.
 class PostOwner {
  public:
   virtual ~PostOwner() = default;
   // One more post (or flush: 0 bytes) of this owner goes to the plug-in. One on_op_done follows,
   // or, when the plug-in does not take it now, on_refused at once.
-  virtual void on_accepted(uint64_t bytes) = 0;
-  virtual void on_refused(uint64_t bytes) = 0;
+  virtual void on_accepted(uint32_t path, uint64_t bytes) = 0;
+  virtual void on_refused(uint32_t path, uint64_t bytes) = 0;
   // An immediate that stands for `units` units of slot `ordinal` was accepted.
-  virtual void on_signalled(uint32_t ordinal, uint32_t units) = 0;
-  virtual void on_op_done(bool is_flush, baton_op_status status) = 0;
+  virtual void on_signalled(uint32_t path, uint32_t ordinal, uint32_t units) = 0;
+  virtual void on_op_done(uint32_t path, bool is_flush, baton_op_status status) = 0;
 };
 
 // Where a counted unit is counted.
@@ -79,6 +81,7 @@ class PathChannel {
     PathEpoch epoch;
     uint64_t cookie = 0;
     uint32_t ordinal = 0;  // among the Paths of this peer
+    uint32_t credits = 0;  // immediates that the peer takes before it returns any; 0: no limit
   };
 
   // `rail` outlives the channel, which owns `path` and closes it.
@@ -94,8 +97,9 @@ class PathChannel {
   void set_state(PathState state) { state_ = state; }
   std::string describe() const;  // "path 0 (tcp, epoch 7) to peer 3"
 
-  // Each takes the piece, or returns false when staging is full: push() first. REQUIRES: state() ==
-  // kOpen.
+  // Each takes the piece, or returns false: staging is full, push() first; or, of a unit, a credit
+  // is missing, and open batches of others may hold some: they are closed then. REQUIRES: state()
+  // == kOpen.
   [[nodiscard]] bool stage_unit(const Piece& piece, const PieceOwner& owner, const SlotRef& slot);
   [[nodiscard]] bool stage_raw(baton_post_kind kind, const Piece& piece, const PieceOwner& owner);
 
@@ -108,6 +112,15 @@ class PathChannel {
   bool has_staged(const PostOwner* owner) const;
   // Something staged could go to the plug-in now, if it has room.
   bool can_push() const { return tail_ - head_ > (batch_open_ ? 1u : 0u); }
+
+  // Bytes staged and with the plug-in: how busy the Path is.
+  uint64_t load_bytes() const { return bytes_out_ + staged_bytes_; }
+
+  // The peer has taken `returned` immediates since the Path opened. False: more than were sent, or
+  // fewer than before: it broke the protocol.
+  [[nodiscard]] bool return_credits(uint64_t returned);
+  // Without limit, or one is left.
+  bool has_credit() const { return identity_.credits == 0 || credits_used_ < credits_granted_; }
 
   // Drops the staged pieces of `owner`, after it stopped. If some of its open batch is already with
   // the plug-in, the first remaining post is kept to close it.
@@ -150,6 +163,7 @@ class PathChannel {
   bool merge(const Piece& piece, const PieceOwner& owner, uint32_t units);
   void set_immediate(Staged& staged);
   void account(const Staged& staged);
+  bool open_batch(const PieceOwner& owner, const SlotRef& slot);
   uint64_t take_op(PostOwner* owner, uint32_t bytes, bool is_flush);
   void return_op(uint64_t op);
 
@@ -170,6 +184,11 @@ class PathChannel {
   std::unique_ptr<uint32_t[]> free_ops_;  // a stack of num_free_
   uint32_t num_free_ = kMaxOps;
   uint64_t bytes_out_ = 0;
+  uint64_t staged_bytes_ = 0;
+
+  // Since the Path opened.
+  uint64_t credits_used_ = 0;
+  uint64_t credits_granted_;
 
   bool batch_open_ = false;
   PostOwner* batch_owner_ = nullptr;

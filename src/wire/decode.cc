@@ -49,6 +49,7 @@ void read_rail(Reader& r, const fb::Rail& in, RailDescription& out) {
   r.text("rail.device", in.device(), out.device);
   out.capabilities = in.capabilities();
   r.scalars("rail.address", in.address(), out.address);
+  out.receive_depth = in.receive_depth();
 }
 
 void read_section(Reader& r, const fb::Section& in, SectionDescription& out) {
@@ -110,6 +111,7 @@ void read(Reader& r, const fb::PathRequest& in, PathRequest& out) {
   out.requester_rail = RailIndex(in.requester_rail());
   out.responder_rail = RailIndex(in.responder_rail());
   r.scalars("address", in.address(), out.address);
+  out.ordinal = in.ordinal();
 }
 
 void read(Reader& r, const fb::PathReply& in, PathReply& out) {
@@ -187,6 +189,19 @@ void read(Reader& r, const fb::Notify& in, Notify& out) {
   r.scalars("bytes", in.bytes(), out.bytes);
 }
 
+void read(Reader& r, const fb::Settle& in, Settle& out) {
+  out.grant = GrantId(in.grant());
+  out.seq = in.seq();
+  r.structs("settled", in.settled(), out.settled, [](const fb::Settled& one) {
+    return Settle::Settled{one.ordinal(), one.generation(), one.units()};
+  });
+}
+
+void read(Reader&, const fb::Credits& in, Credits& out) {
+  out.epoch = PathEpoch(in.epoch());
+  out.returned = in.returned();
+}
+
 template <typename Native, typename Table>
 Message read_as(Reader& r, const Table* in) {
   Native out;
@@ -232,6 +247,10 @@ Message read_body(Reader& r, const fb::Envelope& in) {
       return read_as<Fenced>(r, in.body_as_Fenced());
     case fb::Body::Notify:
       return read_as<Notify>(r, in.body_as_Notify());
+    case fb::Body::Settle:
+      return read_as<Settle>(r, in.body_as_Settle());
+    case fb::Body::Credits:
+      return read_as<Credits>(r, in.body_as_Credits());
     case fb::Body::NONE:
       break;
   }

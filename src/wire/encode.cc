@@ -56,7 +56,8 @@ flatbuffers::Offset<fb::Rail> add_rail(Builder& b, const RailDescription& rail) 
   const auto plugin = b.CreateString(rail.plugin);
   const auto device = b.CreateString(rail.device);
   const auto address = b.CreateVector(rail.address);
-  return fb::CreateRail(b, rail.rail.value, plugin, device, rail.capabilities, address);
+  return fb::CreateRail(b, rail.rail.value, plugin, device, rail.capabilities, address,
+                        rail.receive_depth);
 }
 
 flatbuffers::Offset<fb::Section> add_section(Builder& b, const SectionDescription& section) {
@@ -130,7 +131,7 @@ EncodedBody add(Builder& b, const Goodbye& m) {
 EncodedBody add(Builder& b, const PathRequest& m) {
   const auto address = b.CreateVector(m.address);
   return {fb::Body::PathRequest, fb::CreatePathRequest(b, m.epoch.value, m.requester_rail.value,
-                                                       m.responder_rail.value, address)
+                                                       m.responder_rail.value, address, m.ordinal)
                                      .Union()};
 }
 
@@ -210,6 +211,19 @@ EncodedBody add(Builder& b, const Fenced& m) {
 EncodedBody add(Builder& b, const Notify& m) {
   const auto bytes = b.CreateVector(m.bytes);
   return {fb::Body::Notify, fb::CreateNotify(b, m.tag, bytes).Union()};
+}
+
+EncodedBody add(Builder& b, const Settle& m) {
+  std::vector<fb::Settled> settled;
+  settled.reserve(m.settled.size());
+  for (const Settle::Settled& one : m.settled)
+    settled.emplace_back(one.ordinal, one.generation, one.units);
+  const auto vector = b.CreateVectorOfStructs(settled);
+  return {fb::Body::Settle, fb::CreateSettle(b, m.grant.value, m.seq, vector).Union()};
+}
+
+EncodedBody add(Builder& b, const Credits& m) {
+  return {fb::Body::Credits, fb::CreateCredits(b, m.epoch.value, m.returned).Union()};
 }
 
 // Texts for people are composed from anything; they are mended where a name would be refused. A

@@ -102,6 +102,7 @@ struct RailDescription {
   std::string device;
   uint32_t capabilities = 0;     // BATON_CAP_*
   std::vector<uint8_t> address;  // the plug-in's own; may be empty
+  uint32_t receive_depth = 0;  // immediates that a Path takes unprocessed: its credits; 0: no limit
 
   friend bool operator==(const RailDescription&, const RailDescription&) = default;
 };
@@ -192,6 +193,7 @@ struct PathRequest {
   RailIndex requester_rail;
   RailIndex responder_rail;
   std::vector<uint8_t> address;  // the requester's end; empty for rails that want a stream
+  uint32_t ordinal = 0;          // among the Paths of the two; < kMaxPathsPerPeer
 
   friend bool operator==(const PathRequest&, const PathRequest&) = default;
 };
@@ -304,6 +306,32 @@ struct Fenced {
   friend bool operator==(const Fenced&, const Fenced&) = default;
 };
 
+// The writer has placed again, uncounted and flushed, what fenced Paths may have lost: the receiver
+// counts these units. The n-th of a Grant has seq n, from 1.
+struct Settle {
+  struct Settled {
+    uint32_t ordinal = 0;  // of the slot within the Grant; < kMaxLayers
+    uint8_t generation = 0;
+    uint64_t units = 0;  // > 0
+
+    friend bool operator==(const Settled&, const Settled&) = default;
+  };
+  GrantId grant;
+  uint64_t seq = 0;
+  std::vector<Settled> settled;
+
+  friend bool operator==(const Settle&, const Settle&) = default;
+};
+
+// How many immediates the sender of this has taken from the Path since it opened: as many may come
+// again. Rises.
+struct Credits {
+  PathEpoch epoch;
+  uint64_t returned = 0;
+
+  friend bool operator==(const Credits&, const Credits&) = default;
+};
+
 // A user's small message.
 struct Notify {
   uint64_t tag = 0;
@@ -314,9 +342,10 @@ struct Notify {
 
 // ---- Bytes --------------------------------------------------------------------------------------
 
-using Message = std::variant<Hello, Welcome, Describe, Confirm, SectionsChanged, CachesChanged,
-                             Heartbeat, Goodbye, PathRequest, PathReply, GrantOffer, Cancel,
-                             Quiesced, GrantEnd, GrantEndAck, Fence, Fenced, Notify>;
+using Message =
+    std::variant<Hello, Welcome, Describe, Confirm, SectionsChanged, CachesChanged, Heartbeat,
+                 Goodbye, PathRequest, PathReply, GrantOffer, Cancel, Quiesced, GrantEnd,
+                 GrantEndAck, Fence, Fenced, Notify, Settle, Credits>;
 
 // "GrantOffer" and so on, for logs.
 const char* message_name(const Message& message);

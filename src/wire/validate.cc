@@ -141,6 +141,7 @@ Status check(const Goodbye& goodbye) {
 
 Status check(const PathRequest& request) {
   BATON_RETURN_IF_ERROR(check_nonzero("epoch", request.epoch.value));
+  BATON_RETURN_IF_ERROR(check_limit("ordinal", request.ordinal, kMaxPathsPerPeer - 1));
   return check_limit("length of address", request.address.size(), kMaxPathAddressBytes);
 }
 
@@ -243,6 +244,22 @@ Status check(const Fenced& fenced) {
   }
   return Status::ok();
 }
+
+Status check(const Settle& settle) {
+  BATON_RETURN_IF_ERROR(check_nonzero("grant", settle.grant.value));
+  BATON_RETURN_IF_ERROR(check_nonzero("seq", settle.seq));
+  BATON_RETURN_IF_ERROR(check_limit("count of settled", settle.settled.size(), kMaxLayers));
+  for (size_t i = 0; i < settle.settled.size(); ++i) {
+    const Settle::Settled& one = settle.settled[i];
+    const std::string who = at("settled", i);
+    BATON_RETURN_IF_ERROR(check_limit(who + ".ordinal", one.ordinal, kMaxLayers - 1));
+    BATON_RETURN_IF_ERROR(check_limit(who + ".generation", one.generation, kMaxGeneration));
+    BATON_RETURN_IF_ERROR(check_nonzero(who + ".units", one.units));
+  }
+  return Status::ok();
+}
+
+Status check(const Credits& credits) { return check_nonzero("epoch", credits.epoch.value); }
 
 Status check(const Notify& notify) {
   return check_limit("length of bytes", notify.bytes.size(), kMaxNotifyBytes);

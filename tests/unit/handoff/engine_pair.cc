@@ -98,7 +98,7 @@ void EngineSide::grant_ended(const std::shared_ptr<GrantState>& grant) {
 
 void EngineSide::transfer_ended(const std::shared_ptr<TransferState>& transfer) {
   EXPECT_TRUE(transfer->life.is_terminal());
-  EXPECT_EQ(transfer->ops_out, 0u);
+  EXPECT_EQ(transfer->all_ops_out(), 0u);
   ended_transfers.push_back(transfer->id);
 }
 
@@ -107,13 +107,16 @@ void EngineSide::offer_arrived(PeerId, baton::wire::GrantOffer offer) {
   offers_seen.push_back(std::move(offer));
 }
 
-void EngineSide::path_ready(PeerId, const Status& status) { path_reports.push_back(status); }
+void EngineSide::path_ready(PeerId, uint32_t, const Status& status) {
+  path_reports.push_back(status);
+}
 
 // ---- both
 
-baton::wire::PathRequest ask_for_path(EngineSide& from, PeerId peer, PathEpoch epoch) {
-  from.control(
-      baton::handoff::OpenAddressedPath{peer, epoch, RailIndex(0), RailIndex(0), false, {}});
+baton::wire::PathRequest ask_for_path(EngineSide& from, PeerId peer, PathEpoch epoch,
+                                      uint32_t ordinal) {
+  from.control(baton::handoff::OpenAddressedPath{
+      peer, {epoch, ordinal, RailIndex(0), RailIndex(0)}, false, {}});
   auto request = std::get<baton::wire::PathRequest>(from.outbox.front());
   from.outbox.pop_front();
   return request;
@@ -121,8 +124,8 @@ baton::wire::PathRequest ask_for_path(EngineSide& from, PeerId peer, PathEpoch e
 
 baton::wire::PathReply answer_with_path(EngineSide& to, PeerId peer,
                                         const baton::wire::PathRequest& request) {
-  to.control(baton::handoff::OpenAddressedPath{peer, request.epoch, RailIndex(0), RailIndex(0),
-                                               true, request.address});
+  to.control(baton::handoff::OpenAddressedPath{
+      peer, {request.epoch, request.ordinal, RailIndex(0), RailIndex(0)}, true, request.address});
   auto reply = std::get<baton::wire::PathReply>(to.outbox.front());
   to.outbox.pop_front();
   return reply;
@@ -135,14 +138,17 @@ baton_loopback_plan EnginePair::default_plan() {
 }
 
 EnginePair::EnginePair(const baton_loopback_plan& plan,
-                       const std::function<void(EnginePair&)>& while_dialling)
+                       const std::function<void(EnginePair&)>& while_dialling, uint32_t paths)
     : clock_(1000 * kMs) {
   fabric_ = baton_loopback_fabric_create(&plan);
   constexpr size_t kBytes = kLayers * 4 * kBlockBytes;
   writer_ = std::make_unique<EngineSide>(fabric_, &clock_, kBytes);
   receiver_ = std::make_unique<EngineSide>(fabric_, &clock_, kBytes);
   writer_->memory().fill_pattern(1);
-  connect(while_dialling);
+  for (EngineSide* side : {writer_.get(), receiver_.get()})
+    side->control(baton::handoff::PeerUp{PeerId(EngineSide::kPeer), kBlockBytes});
+  for (uint32_t ordinal = 0; ordinal < paths; ++ordinal) open_path(ordinal, while_dialling);
+  EXPECT_EQ(receiver_->path_reports, std::vector<Status>(paths, Status::ok()));
 }
 
 EnginePair::~EnginePair() {
@@ -152,18 +158,25 @@ EnginePair::~EnginePair() {
   baton_loopback_fabric_destroy(fabric_);
 }
 
-// The writer asks for the Path, as the side that dialled.
-void EnginePair::connect(const std::function<void(EnginePair&)>& while_dialling) {
+// The writer asks for the Paths, as the side that dialled.
+void EnginePair::open_path(uint32_t ordinal,
+                           const std::function<void(EnginePair&)>& while_dialling) {
   const PeerId peer(EngineSide::kPeer);
-  for (EngineSide* side : {writer_.get(), receiver_.get()})
-    side->control(baton::handoff::PeerUp{peer, kBlockBytes});
-  const auto request = ask_for_path(*writer_, peer, PathEpoch(77));
+  const auto request = ask_for_path(*writer_, peer, PathEpoch(kEpoch + ordinal), ordinal);
   if (while_dialling) while_dialling(*this);
   const auto reply = answer_with_path(*receiver_, peer, request);
   EXPECT_EQ(reply.code, StatusCode::kOk) << reply.error;
   writer_->control(baton::handoff::ConnectPath{peer, reply.epoch, reply.address});
-  EXPECT_EQ(receiver_->path_reports, std::vector<Status>{Status::ok()});
+  EXPECT_EQ(receiver_->path_reports.back(), Status::ok());
   EXPECT_EQ(writer_->path_reports.back(), Status::ok());
+}
+
+void EnginePair::reopen(uint32_t ordinal, uint64_t epoch) {
+  const PeerId peer(EngineSide::kPeer);
+  const auto request = ask_for_path(*writer_, peer, PathEpoch(epoch), ordinal);
+  const auto reply = answer_with_path(*receiver_, peer, request);
+  EXPECT_EQ(reply.code, StatusCode::kOk) << reply.error;
+  writer_->control(baton::handoff::ConnectPath{peer, reply.epoch, reply.address});
 }
 
 void EnginePair::turns(int times) {
@@ -287,8 +300,9 @@ std::shared_ptr<TransferState> EnginePair::make_write(const GrantState& of) {
   made->deadline_ns = clock_.now_ns() + 30'000 * kMs;
   made->lease_ns = 20'000 * kMs;
   GuardedBuffer& memory = writer_->memory();
-  made->local.push_back({EngineSide::kSection, memory.data(), memory.size(), nullptr});
-  made->remote.push_back({EngineSide::kSection, {EngineSide::kSection, 0}});
+  made->local.push_back({EngineSide::kSection, memory.data(), memory.size(), {nullptr}});
+  made->remote.push_back(
+      {EngineSide::kSection, {{RailIndex(0), {EngineSide::kSection, 0}}}, memory.size()});
   made->runs.push_back({0, 0, memory.size()});
   return made;
 }
@@ -311,6 +325,7 @@ std::shared_ptr<TransferState> EnginePair::make_transfer(const GrantState& of) {
   made->target_blocks = kTargetBlocks;
   made->num_layers = kLayers;
   made->layers = std::make_unique<TransferState::LayerSent[]>(kLayers);
+  made->settlement.open(kLayers);
   for (uint32_t i = 0; i < kLayers; ++i) {
     made->layers[i].units = kUnitsPerLayer;
     made->slots.push_back({of.layers[i].slot, of.layers[i].generation, i});

@@ -58,7 +58,8 @@ class EngineSide : public baton::handoff::EngineOutput {
   bool offer_stands(baton::PeerId, baton::GrantId grant) override {
     return offers.count(grant) != 0;
   }
-  void path_ready(baton::PeerId, const baton::Status& status) override;
+  void path_ready(baton::PeerId, uint32_t ordinal, const baton::Status& status) override;
+  void path_gone(baton::PeerId, uint32_t ordinal) override { gone_paths.push_back(ordinal); }
   int64_t lease_basis_ns(baton::PeerId) override { return lease_basis; }
 
   std::deque<baton::wire::Message> outbox;  // in the order in which they left
@@ -69,6 +70,7 @@ class EngineSide : public baton::handoff::EngineOutput {
   std::vector<baton::TransferId> ended_transfers;
   baton::Status dropped;
   std::vector<baton::Status> path_reports;
+  std::vector<uint32_t> gone_paths;
   int64_t lease_basis = 1;
 
  private:
@@ -82,7 +84,8 @@ class EngineSide : public baton::handoff::EngineOutput {
 };
 
 // `from` asks `to` for a Path and returns what it says; `peer` is who `to` is to it.
-baton::wire::PathRequest ask_for_path(EngineSide& from, baton::PeerId peer, baton::PathEpoch epoch);
+baton::wire::PathRequest ask_for_path(EngineSide& from, baton::PeerId peer, baton::PathEpoch epoch,
+                                      uint32_t ordinal = 0);
 // `to` opens its end for `peer`, and answers.
 baton::wire::PathReply answer_with_path(EngineSide& to, baton::PeerId peer,
                                         const baton::wire::PathRequest& request);
@@ -93,11 +96,15 @@ class EnginePair {
   static constexpr uint32_t kUnitsPerLayer = 4;
   static constexpr uint32_t kBlockBytes = 4096;
   static constexpr baton::TokenRange kTokens{0, 16};  // four blocks
+  static constexpr uint64_t kEpoch = 77;
 
   EnginePair() : EnginePair(default_plan()) {}
   // `while_dialling`: runs between the writer's request for its Path and the answer to it.
+  // With `paths` Paths: of ordinals 0, 1 and so on, epochs kEpoch and so on; in the fabric the
+  // writer's end of the k-th is path 2 k, the receiver's 2 k + 1.
   explicit EnginePair(const baton_loopback_plan& plan,
-                      const std::function<void(EnginePair&)>& while_dialling = nullptr);
+                      const std::function<void(EnginePair&)>& while_dialling = nullptr,
+                      uint32_t paths = 1);
   ~EnginePair();
   EnginePair(const EnginePair&) = delete;
   EnginePair& operator=(const EnginePair&) = delete;
@@ -110,6 +117,8 @@ class EnginePair {
   void advance(int64_t ns) { clock_.advance_ns(ns); }
   int64_t now() const { return clock_.now_ns(); }
 
+  // The writer asks for the Path of this ordinal, under this epoch, and gets it.
+  void reopen(uint32_t ordinal, uint64_t epoch);
   // A turn of each, `times` times, no message delivered.
   void turns(int times = 4);
   // Delivers the oldest message of `from`, which must be a T, and turns the other side.
@@ -161,7 +170,7 @@ class EnginePair {
   std::shared_ptr<baton::handoff::TransferState> transfer;  // of start()
 
  private:
-  void connect(const std::function<void(EnginePair&)>& while_dialling);
+  void open_path(uint32_t ordinal, const std::function<void(EnginePair&)>& while_dialling);
   static void fail_delivery(const EngineSide& from);
   baton::Layout layout() const;
 

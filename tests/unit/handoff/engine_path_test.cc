@@ -106,7 +106,7 @@ TEST(EnginePath, OneThatDoesNotConnectIsReportedAsFailed) {
     const Status& failed = side->path_reports[0];
     EXPECT_EQ(failed.code(), StatusCode::kInvalidArgument) << failed.to_string();
     EXPECT_NE(failed.message().find("connecting a path on rail loopback"), std::string::npos);
-    EXPECT_EQ(side->dropped, failed);
+    EXPECT_TRUE(side->dropped.is_ok()) << "whether others are left is the Context's to say";
   }
 }
 

@@ -23,6 +23,7 @@ class TransferStateTest : public testing::Test {
     transfer_.submitted_ns = 900;
     transfer_.num_layers = 2;
     transfer_.layers = std::make_unique<TransferState::LayerSent[]>(2);
+    transfer_.settlement.open(2);
     transfer_.layers[0].units = 5;
     transfer_.layers[0].bytes = 500;
     transfer_.layers[1].units = 1;
@@ -34,16 +35,17 @@ class TransferStateTest : public testing::Test {
 };
 
 TEST_F(TransferStateTest, CountsWhatIsOut) {
-  transfer_.on_accepted(100);
+  transfer_.on_accepted(0, 100);
   clock_.advance_ns(10);
-  transfer_.on_accepted(200);
-  transfer_.on_accepted(0);  // a flush
+  transfer_.on_accepted(0, 200);
+  transfer_.on_accepted(0, 0);  // a flush
+  transfer_.flush_posted = 1;
   EXPECT_EQ(transfer_.ops_out, 3u);
-  transfer_.on_op_done(false, BATON_OP_DONE);
+  transfer_.on_op_done(0, false, BATON_OP_DONE);
   EXPECT_EQ(transfer_.ops_out, 2u);
-  EXPECT_FALSE(transfer_.flushed);
-  transfer_.on_op_done(true, BATON_OP_DONE);
-  EXPECT_TRUE(transfer_.flushed);
+  EXPECT_EQ(transfer_.flushed, 0u);
+  transfer_.on_op_done(0, true, BATON_OP_DONE);
+  EXPECT_EQ(transfer_.flushed, 1u);
   const TransferRecord record = transfer_.record();
   EXPECT_EQ(record.posts, 2u) << "a flush is no post";
   EXPECT_EQ(record.bytes, 300u);
@@ -52,39 +54,55 @@ TEST_F(TransferStateTest, CountsWhatIsOut) {
 }
 
 TEST_F(TransferStateTest, WhatIsRefusedWasNeverOut) {
-  transfer_.on_accepted(100);
-  transfer_.on_refused(100);
-  transfer_.on_accepted(0);
-  transfer_.on_refused(0);
+  transfer_.on_accepted(0, 100);
+  transfer_.on_refused(0, 100);
+  transfer_.on_accepted(0, 0);
+  transfer_.on_refused(0, 0);
   EXPECT_EQ(transfer_.ops_out, 0u);
   EXPECT_EQ(transfer_.record().posts, 0u);
   EXPECT_EQ(transfer_.record().bytes, 0u);
 }
 
-TEST_F(TransferStateTest, AnOpInDoubtIsALostPath) {
-  transfer_.on_accepted(1);
-  transfer_.on_op_done(false, BATON_OP_IN_DOUBT);
-  EXPECT_TRUE(transfer_.path_lost);
+TEST_F(TransferStateTest, AFlushInDoubtTellsOfNothing) {
+  transfer_.on_accepted(2, 1);
+  transfer_.on_op_done(2, false, BATON_OP_IN_DOUBT);
   EXPECT_FALSE(transfer_.op_refused);
-  transfer_.on_accepted(0);
-  transfer_.on_op_done(true, BATON_OP_IN_DOUBT);
-  EXPECT_FALSE(transfer_.flushed);
+  transfer_.on_accepted(2, 0);
+  transfer_.flush_posted = 4;
+  transfer_.on_op_done(2, true, BATON_OP_IN_DOUBT);
+  EXPECT_EQ(transfer_.flushed, 0u);
+  EXPECT_EQ(transfer_.posted_paths(), 4u);
+}
+
+// A flush that was out when the Transfer started over covers less than what is meant now.
+TEST_F(TransferStateTest, AFlushFromBeforeItStartedOverIsNone) {
+  transfer_.on_accepted(1, 100);
+  transfer_.on_accepted(1, 0);
+  transfer_.flush_posted = 2;
+  transfer_.start_over();
+  EXPECT_EQ(transfer_.posted_paths(), 0u);
+  transfer_.on_accepted(1, 100);
+  transfer_.on_accepted(1, 0);
+  transfer_.flush_posted = 2;
+  transfer_.on_op_done(1, true, BATON_OP_DONE);
+  EXPECT_EQ(transfer_.flushed, 0u);
+  transfer_.on_op_done(1, true, BATON_OP_DONE);
+  EXPECT_EQ(transfer_.flushed, 2u);
 }
 
 TEST_F(TransferStateTest, ARefusedOpLeavesThePath) {
-  transfer_.on_accepted(1);
-  transfer_.on_op_done(false, BATON_OP_REFUSED);
+  transfer_.on_accepted(0, 1);
+  transfer_.on_op_done(0, false, BATON_OP_REFUSED);
   EXPECT_TRUE(transfer_.op_refused);
-  EXPECT_FALSE(transfer_.path_lost);
 }
 
 TEST_F(TransferStateTest, ALayerIsPostedWithItsLastUnit) {
-  transfer_.on_accepted(100);
-  transfer_.on_signalled(0, 3);
+  transfer_.on_accepted(0, 100);
+  transfer_.on_signalled(0, 0, 3);
   EXPECT_EQ(transfer_.record().layers[0].posted_ns, 0);
   clock_.advance_ns(50);
-  transfer_.on_accepted(100);
-  transfer_.on_signalled(0, 2);
+  transfer_.on_accepted(0, 100);
+  transfer_.on_signalled(0, 0, 2);
   const TransferRecord record = transfer_.record();
   EXPECT_EQ(record.layers[0].posted_ns, 1050);
   EXPECT_EQ(record.layers[0].units, 5u);
@@ -129,9 +147,9 @@ TEST_F(TransferStateTest, RecordMayBeReadWhileTheDataThreadWrites) {
   std::thread data([&] {
     start.arrive_and_wait();
     for (int i = 0; i < kUnits; ++i) {
-      transfer_.on_accepted(10);
-      transfer_.on_signalled(1, 1);
-      transfer_.on_op_done(false, BATON_OP_DONE);
+      transfer_.on_accepted(0, 10);
+      transfer_.on_signalled(0, 1, 1);
+      transfer_.on_op_done(0, false, BATON_OP_DONE);
     }
   });
   start.arrive_and_wait();

@@ -51,23 +51,23 @@ void connect(Rail& rail, baton_path* path, baton_path* peer) {
 
 }  // namespace
 
-void RecordingOwner::on_accepted(uint64_t bytes) {
+void RecordingOwner::on_accepted(uint32_t, uint64_t bytes) {
   ++ops_out;
   if (bytes > 0) posts.push_back(bytes);
 }
 
-void RecordingOwner::on_refused(uint64_t bytes) {
+void RecordingOwner::on_refused(uint32_t, uint64_t bytes) {
   --ops_out;
   if (bytes > 0) posts.pop_back();
 }
 
-void RecordingOwner::on_signalled(uint32_t ordinal, uint32_t units) {
+void RecordingOwner::on_signalled(uint32_t, uint32_t ordinal, uint32_t units) {
   if (signalled.size() <= ordinal) signalled.resize(ordinal + 1);
   signalled[ordinal] += units;
   ++signals;
 }
 
-void RecordingOwner::on_op_done(bool is_flush, baton_op_status status) {
+void RecordingOwner::on_op_done(uint32_t, bool is_flush, baton_op_status status) {
   --ops_out;
   ++ops_done;
   if (status == BATON_OP_IN_DOUBT) ++ops_in_doubt;

@@ -33,10 +33,10 @@ namespace baton_test {
 // out.
 class RecordingOwner : public baton::transfer::PostOwner {
  public:
-  void on_accepted(uint64_t bytes) override;
-  void on_refused(uint64_t bytes) override;
-  void on_signalled(uint32_t ordinal, uint32_t units) override;
-  void on_op_done(bool is_flush, baton_op_status status) override;
+  void on_accepted(uint32_t path, uint64_t bytes) override;
+  void on_refused(uint32_t path, uint64_t bytes) override;
+  void on_signalled(uint32_t path, uint32_t ordinal, uint32_t units) override;
+  void on_op_done(uint32_t path, bool is_flush, baton_op_status status) override;
 
   // Lengths of the posts that are, or were, with the plug-in; flushes are not among them.
   std::vector<uint64_t> posts;

@@ -107,7 +107,7 @@ wire::Describe sample_describe() {
   describe.heartbeat_interval_ms = 1000;
   describe.dead_after_ms = 5000;
   describe.rails = {{RailIndex(0), "tcp", "lo", 0x4a, {}},
-                    {RailIndex(1), "loopback", "", 1, {1, 2, 3}}};
+                    {RailIndex(1), "loopback", "", 1, {1, 2, 3}, 64}};
   describe.sections = {sample_section()};
   describe.caches = {sample_cache()};
   return describe;
@@ -119,7 +119,7 @@ std::vector<wire::Message> sample_messages() {
   all.emplace_back(wire::CachesChanged{{sample_cache()}, {CacheId(9)}});
   all.emplace_back(wire::Heartbeat{1, 2, 3, 4});
   all.emplace_back(wire::Goodbye{StatusCode::kPeerLost, "it shut down"});
-  all.emplace_back(wire::PathRequest{PathEpoch(4), RailIndex(1), RailIndex(2), {9, 8, 7}});
+  all.emplace_back(wire::PathRequest{PathEpoch(4), RailIndex(1), RailIndex(2), {9, 8, 7}, 3});
   all.emplace_back(wire::PathReply{
       PathEpoch(4), StatusCode::kPathLost, "no", {1}, counted<wire::StreamTicket>(200)});
   all.emplace_back(sample_kv_offer());
@@ -132,6 +132,8 @@ std::vector<wire::Message> sample_messages() {
   all.emplace_back(wire::Fence{PathEpoch(4)});
   all.emplace_back(wire::Fenced{PathEpoch(4), {{GrantId(6), 3, 63, 99}, {GrantId(7), 0, 0, 0}}});
   all.emplace_back(wire::Notify{123, {0, 255, 1}});
+  all.emplace_back(wire::Settle{GrantId(6), 2, {{3, 63, 99}, {4, 0, 1}}});
+  all.emplace_back(wire::Credits{PathEpoch(4), 77});
   return all;
 }
 
