@@ -55,7 +55,8 @@ struct PeerDescription {
   std::string remote_address;  // "127.0.0.1:41873"
   bool authenticated = false;
   uint32_t unit_bytes = 0;  // agreed
-  std::string transport;    // plug-in of its Path
+  std::string transport;    // plug-in of its Paths
+  uint32_t open_paths = 0;  // at this moment
   std::vector<RemoteSection> sections;
   std::vector<RemoteCache> caches;
 };

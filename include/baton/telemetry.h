@@ -27,6 +27,12 @@ struct TransferRecord {
   int64_t first_post_ns = 0;
   int64_t last_post_ns = 0;
   int64_t ended_ns = 0;
+  // When Paths died under it: how often what they may have lost was placed again, how much that
+  // was, and how long it took, from the deaths as noticed here to the words that said so.
+  uint64_t settlements = 0;
+  uint64_t units_settled = 0;
+  uint64_t bytes_rewritten = 0;
+  int64_t settling_ns = 0;
   std::vector<SentLayer> layers;
 };
 

@@ -83,6 +83,7 @@ void ContextImpl::begin_path(PeerId peer, uint32_t ordinal) {
     pass_to_data(handoff::OpenAddressedPath{peer, plan, false, {}});
     return;
   }
+  pass_to_data(handoff::ExpectPath{peer, plan});
   Status sent = control_->send(
       peer, wire::PathRequest{plan.epoch, plan.rail, plan.peer_rail, {}, plan.ordinal});
   if (!sent.is_ok()) control_->disconnect(peer, sent);
@@ -152,6 +153,7 @@ void ContextImpl::path_requested(PeerId peer, const wire::PathRequest& request) 
     auto ticket = control_->expect_stream(peer, request.epoch);
     if (ticket.is_ok()) {
       reply.ticket = *ticket;
+      pass_to_data(handoff::ExpectPath{peer, plan});
     } else {
       reply.code = ticket.code();
       reply.error = ticket.status().message();
@@ -181,7 +183,7 @@ void ContextImpl::path_replied(PeerId peer, const wire::PathReply& reply) {
   }
   const bool is_stream = rails_[plan.rail.value]->has(BATON_CAP_NEEDS_STREAM);
   if (reply.code != StatusCode::kOk) {
-    if (!is_stream) pass_to_data(handoff::AbandonPath{peer, reply.epoch});
+    pass_to_data(handoff::AbandonPath{peer, reply.epoch});
     path_ready(peer, plan.ordinal, Status(reply.code, "the peer opens no path: " + reply.error));
   } else if (is_stream) {
     control_->open_stream(peer, reply.epoch, reply.ticket);
@@ -211,6 +213,7 @@ void ContextImpl::on_stream_failed(PeerId peer, PathEpoch epoch, const Status& w
     if (path == nullptr || path->phase != PathPhase::kAsked) return;
     ordinal = path->plan.ordinal;
   }
+  pass_to_data(handoff::AbandonPath{peer, epoch});
   path_ready(peer, ordinal, why);
 }
 
@@ -250,8 +253,12 @@ bool ContextImpl::note_path(PeerEntry& entry, uint32_t ordinal, const Status& st
   if (entry.paths_due > 0) --entry.paths_due;
   if (entry.failure.is_ok()) entry.failure = status;
   if (entry.paths_due > 0) return false;
-  const bool any = std::any_of(entry.paths.begin(), entry.paths.end(),
-                               [](const auto& one) { return one.phase == PathPhase::kOpen; });
+  const auto any_is = [&entry](PathPhase phase) {
+    return std::any_of(entry.paths.begin(), entry.paths.end(),
+                       [phase](const PeerPath& one) { return one.phase == phase; });
+  };
+  const bool any = any_is(PathPhase::kOpen);
+  if (!any && any_is(PathPhase::kAsked)) return false;  // who was dialled: the next one may do
   entry.phase = any ? PeerPhase::kReady : PeerPhase::kFailed;
   if (any) entry.failure = Status::ok();
   return true;

@@ -143,6 +143,9 @@ Result<PeerDescription> ContextImpl::describe_peer(PeerId peer) const {
   out.authenticated = entry->info.authenticated;
   out.unit_bytes = entry->info.unit_bytes;
   out.transport = options_.rails[entry->local_rail.value].plugin;
+  for (const PeerPath& path : entry->paths) {
+    if (path.phase == PathPhase::kOpen) ++out.open_paths;
+  }
   for (const auto& [id, section] : entry->sections) {
     out.sections.push_back({section.id, section.name, section.kind, section.length_bytes});
   }

@@ -64,7 +64,13 @@ struct PathPlan {
   RailIndex peer_rail;   // theirs
   uint32_t credits = 0;  // immediates that the peer's rail takes unprocessed; 0: no limit
 };
-// Opens a Path on a rail that wants a stream.
+// A Path on a rail that wants a stream was asked for, or agreed to: from now on the peer may have
+// its end, and this one comes with OpenStreamPath, or AbandonPath.
+struct ExpectPath {
+  PeerId peer;
+  PathPlan plan;
+};
+// Opens the Path that is expected.
 struct OpenStreamPath {
   PeerId peer;
   PathPlan plan;
@@ -95,8 +101,9 @@ struct PeerMessage {
   Inbox::Room room{};                      // the message's, until it is executed
 };
 
-using Command = std::variant<std::monostate, OpenGrant, OpenTransfer, AddChunk, SealTransfer,
-                             RunTask, CancelGrant, CancelTransfer, PeerUp, PeerDown, OpenStreamPath,
-                             OpenAddressedPath, ConnectPath, AbandonPath, PeerMessage>;
+using Command =
+    std::variant<std::monostate, OpenGrant, OpenTransfer, AddChunk, SealTransfer, RunTask,
+                 CancelGrant, CancelTransfer, PeerUp, PeerDown, ExpectPath, OpenStreamPath,
+                 OpenAddressedPath, ConnectPath, AbandonPath, PeerMessage>;
 
 }  // namespace baton::handoff

@@ -171,10 +171,8 @@ void Engine::execute(Command& command, int64_t now_ns) {
             link->down_why = down.why;
             for (LinkPath& path : link->paths) path.fence_wanted = path.is_there();
           },
-          [&](OpenStreamPath& open) {
-            LinkPath* path = plan_path(open.peer, open.plan, false);
-            if (path != nullptr) open_path(*path, std::move(open));
-          },
+          [&](ExpectPath& expect) { expect_path(expect); },
+          [&](OpenStreamPath& open) { stream_arrived(open); },
           [&](OpenAddressedPath& open) {
             LinkPath* path = plan_path(open.peer, open.plan, open.asked);
             if (path == nullptr) return;

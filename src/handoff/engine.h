@@ -102,8 +102,8 @@ class Engine : public transport::DataWork, public transport::RailEvents {
 
  private:
   struct Link;
-  // One of a peer's Paths, by its ordinal: idle -> (held ->) opening -> open -> broken -> being
-  // fenced -> fenced here -> idle, when the peer has fenced it, too.
+  // One of a peer's Paths, by its ordinal: idle -> (expected, held ->) opening -> open -> broken ->
+  // being fenced -> fenced here -> idle, when the peer has fenced it, too.
   struct LinkPath {
     Link* link = nullptr;
     uint32_t ordinal = 0;
@@ -111,6 +111,7 @@ class Engine : public transport::DataWork, public transport::RailEvents {
     std::unique_ptr<transfer::PathChannel> channel;
     baton_path* opening = nullptr;  // waits for its peer's address
     transport::Rail* opening_rail = nullptr;
+    bool expected = false;          // its stream has not come yet
     std::unique_ptr<Command> held;  // what opens it, until the peer's Grants allow it (may_open)
     uint64_t cookie = 0;            // its name in reports; 0: it is not open
     bool fence_wanted = false;
@@ -124,7 +125,9 @@ class Engine : public transport::DataWork, public transport::RailEvents {
     uint64_t returned = 0;
 
     // Bytes could arrive on it, or leave.
-    bool is_there() const { return channel != nullptr || opening != nullptr || held != nullptr; }
+    bool is_there() const {
+      return channel != nullptr || opening != nullptr || held != nullptr || expected;
+    }
     bool is_open() const {
       return channel != nullptr && channel->state() == transfer::PathState::kOpen && !fence_wanted;
     }
@@ -173,6 +176,8 @@ class Engine : public transport::DataWork, public transport::RailEvents {
   static bool may_open(const Link& link);
   // nullptr: there is no such peer any more, or the ordinal is taken, which is reported.
   LinkPath* plan_path(PeerId peer, const PathPlan& plan, bool asked);
+  void expect_path(ExpectPath& command);
+  void stream_arrived(OpenStreamPath& command);
   void open_path(LinkPath& path, Command&& command);
   void open_held_paths(Link& link);
   void open_stream_path(LinkPath& path, OpenStreamPath& command);

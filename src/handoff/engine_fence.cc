@@ -85,8 +85,9 @@ void Engine::fence_path(LinkPath& path, const Status& why, int64_t now_ns) {
   path.fence_why = why;
   if (path.broken_seen_ns == 0) path.broken_seen_ns = now_ns;
   if (is_last(path)) fail_requests(link, why, now_ns);
-  if (path.held != nullptr && path.opening == nullptr) {
-    // The peer's bytes, if there are any, wait in a socket that nobody reads.
+  path.expected = false;
+  if (path.channel == nullptr && path.opening == nullptr) {
+    // The peer's bytes, if there are any, wait in a socket that nobody reads, or will.
     path.held.reset();
     if (link.up) send_or_drop(link, wire::Fence{path.plan.epoch});
     path_fenced(path, now_ns);
@@ -101,7 +102,6 @@ void Engine::fence_path(LinkPath& path, const Status& why, int64_t now_ns) {
     adopt_path(path, std::exchange(path.opening_rail, nullptr), opened);
     link.had_path = had_path;
   }
-  if (path.channel == nullptr) return;
   // With nothing under way this is how every connection ends.
   if (link.grants.empty() && link.transfers.empty()) {
     logger_.info("{} is fenced: {}", path.channel->describe(), why.to_string());

@@ -86,6 +86,20 @@ Engine::LinkPath* Engine::plan_path(PeerId peer, const PathPlan& plan, bool aske
   return path;
 }
 
+void Engine::expect_path(ExpectPath& command) {
+  LinkPath* path = plan_path(command.peer, command.plan, false);
+  if (path != nullptr) path->expected = true;
+}
+
+// A stream of which nobody expects anything any more is closed: its Path was fenced meanwhile.
+void Engine::stream_arrived(OpenStreamPath& command) {
+  Link* link = find_link(command.peer);
+  LinkPath* path = link == nullptr ? nullptr : path_with(*link, command.plan.epoch);
+  if (path == nullptr || !path->expected || path->fence_wanted) return;
+  path->expected = false;
+  open_path(*path, std::move(command));
+}
+
 // A Path that could carry something to a Grant whose quiet is being proved would be one more to
 // prove it of.
 void Engine::open_path(LinkPath& path, Command&& command) {
@@ -231,6 +245,7 @@ void Engine::connect_path(LinkPath& path, ConnectPath& command) {
 
 // The peer has no end of it: what was opened here is fenced, and nothing is waited for.
 void Engine::abandon_path(LinkPath& path) {
+  path.expected = false;
   if (path.opening == nullptr || path.channel != nullptr) return;
   path.fenced_there = true;
   path.fence_wanted = true;

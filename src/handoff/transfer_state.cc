@@ -95,6 +95,10 @@ TransferRecord TransferState::record() const {
   out.first_post_ns = first_post_ns.load(std::memory_order_relaxed);
   out.last_post_ns = last_post_ns.load(std::memory_order_relaxed);
   out.ended_ns = life.ended_ns();
+  out.settlements = settlement.settlements.load(std::memory_order_relaxed);
+  out.units_settled = settlement.units_settled.load(std::memory_order_relaxed);
+  out.bytes_rewritten = settlement.bytes_rewritten.load(std::memory_order_relaxed);
+  out.settling_ns = settlement.ns.load(std::memory_order_relaxed);
   out.layers.reserve(num_layers);
   for (uint32_t i = 0; i < num_layers; ++i) {
     SentLayer sent;

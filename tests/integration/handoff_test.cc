@@ -27,10 +27,12 @@ struct Way {
   bool ordered = true;
   const char* bind_host = "127.0.0.1";
   const char* plugin_file = nullptr;
+  uint32_t paths = 1;
 
   ContextPair::Options options(uint64_t seed) const {
     ContextPair::Options out{transport, ordered, seed};
     out.bind_host = bind_host;
+    out.paths = paths;
     if (plugin_file != nullptr) out.plugin_files = {plugin_file};
     return out;
   }
@@ -336,13 +338,15 @@ TEST_P(Handoff, ManyAtOnceInterleaved) {
   EXPECT_EQ(compare_bytes(expected, target.memory().bytes()), "");
 }
 
-INSTANTIATE_TEST_SUITE_P(Transports, Handoff,
-                         testing::Values(Way{"tcp", "tcp"}, Way{"tcp6", "tcp", true, "::1"},
-                                         Way{"tcp_from_a_file", kModuleName, true, "127.0.0.1",
-                                             BATON_TEST_MODULE_FILE},
-                                         Way{"loopback_ordered", "loopback"},
-                                         Way{"loopback_unordered", "loopback", false}),
-                         [](const auto& way) { return std::string(way.param.name); });
+INSTANTIATE_TEST_SUITE_P(
+    Transports, Handoff,
+    testing::Values(Way{"tcp", "tcp"}, Way{"tcp6", "tcp", true, "::1"},
+                    Way{"tcp_from_a_file", kModuleName, true, "127.0.0.1", BATON_TEST_MODULE_FILE},
+                    Way{"loopback_ordered", "loopback"},
+                    Way{"loopback_unordered", "loopback", false},
+                    Way{"tcp_over_four_paths", "tcp", true, "127.0.0.1", nullptr, 4},
+                    Way{"loopback_over_three_paths", "loopback", true, "127.0.0.1", nullptr, 3}),
+    [](const auto& way) { return std::string(way.param.name); });
 
 }  // namespace
 }  // namespace baton_test

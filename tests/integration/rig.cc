@@ -115,6 +115,8 @@ ContextPair::ContextPair(const Options& options) {
     plan.seed = options.seed;
     plan.flags = options.ordered ? BATON_CAP_ORDERED | BATON_CAP_IMM_COVERS_PRIOR : 0u;
     plan.reorder_percent = options.ordered ? 0 : 30;
+    plan.kill_path = options.kill_path;
+    plan.kill_after_posts = options.kill_after_posts;
     fabric_ = baton_loopback_fabric_create(&plan);
   }
   prefill_ = std::make_unique<baton::Context>(make("prefill", options));
@@ -131,6 +133,7 @@ baton::Context ContextPair::make(const std::string& name, const Options& options
   baton::ContextOptions context = quiet_options(name);
   context.rails[0].plugin = options.transport;
   context.rails[0].in_process = fabric_;
+  context.rails[0].paths = options.paths;
   context.bind_host = options.bind_host;
   context.plugin_files = options.plugin_files;
   context.progress = options.progress;

@@ -87,6 +87,10 @@ class ContextPair {
     uint32_t heartbeat_interval_ms = 1000;
     std::string bind_host = "127.0.0.1";
     std::vector<std::string> plugin_files = {};
+    uint32_t paths = 1;
+    // Loopback: this path of the fabric breaks with its post of this number; -1: none.
+    int32_t kill_path = -1;
+    uint32_t kill_after_posts = 0;
   };
   explicit ContextPair(const Options& options);
   ~ContextPair();

@@ -295,6 +295,50 @@ TEST_F(EnginePaths, OnlyTheUnquietPathIsFenced) {
   EXPECT_TRUE(receiver().dropped.is_ok());
 }
 
+// The writer's end of a new Path was open, and carried a unit, before this one is.
+TEST_F(EnginePaths, APathThatIsExpectedIsNotQuietWhenTheWriterNamesIt) {
+  constexpr uint64_t kNext = kEpoch + 10;
+  for (const bool is_named : {false, true}) {
+    make(EnginePair::default_plan(), 1);
+    receiver().control(
+        baton::handoff::ExpectPath{PeerId(EngineSide::kPeer), {PathEpoch(kNext), 1, {}, {}}});
+    pair_->cancel_grant();
+    receiver().turn();
+    Quiesced quiesced;
+    quiesced.grant = pair_->grant->id;
+    quiesced.paths.push_back({PathEpoch(kEpoch), false, {0, 0}});
+    if (is_named) quiesced.paths.push_back({PathEpoch(kNext), false, {1, 0}});
+    receiver().receive(quiesced);
+    receiver().turn();
+    EXPECT_EQ(pair_->grant->life.is_terminal(), !is_named);
+    pair_->advance(500 * kMs);
+    for (int i = 0; i < 3; ++i) receiver().turn();
+    EXPECT_EQ(pair_->grant->life.state(), State::kCancelled);
+    EXPECT_EQ(epochs_of_fences(receiver()),
+              is_named ? std::vector<uint64_t>{kNext} : std::vector<uint64_t>());
+    pair_->settle();
+  }
+}
+
+// Whatever order the two ends notice in, each hears that the other has fenced.
+TEST_F(EnginePaths, AFenceOfAPathThatIsStillOpeningIsAnswered) {
+  make(EnginePair::default_plan(), 2);
+  const PathEpoch next(kEpoch + 10);
+  receiver().receive(Fence{next});
+  EXPECT_EQ(EnginePair::waiting(receiver()), Names{"Fenced"}) << "it never came to be";
+  receiver().outbox.clear();
+  receiver().control(baton::handoff::ExpectPath{PeerId(EngineSide::kPeer), {next, 2, {}, {}}});
+  receiver().receive(Fence{next});
+  receiver().turn();
+  EXPECT_EQ(EnginePair::waiting(receiver()), (Names{"Fence", "Fenced"}));
+  receiver().receive(Fenced{next, {}});
+  receiver().turn();
+  EXPECT_EQ(receiver().gone_paths, std::vector<uint32_t>{2});
+  receiver().outbox.clear();
+  pair_->cancel_grant();
+  pair_->settle();
+}
+
 TEST_F(EnginePaths, PlainBytesGoAgainOverWhatIsLeft) {
   pair_ = std::make_unique<EnginePair>(killing(0, 1, BATON_LOOPBACK_KILL_BOTH), nullptr, 2);
   pair_->grant = pair_->make_range_grant();
