@@ -239,7 +239,7 @@ baton::ContextOptions EngineOptions::context_options(std::string_view role) cons
   baton::ContextOptions context;
   context.name = std::string(role) + "-" + std::to_string(::getpid());
   context.secret_file = secret_file;
-  context.rails = {{transport, {}, {}, nullptr}};
+  context.rails[0].plugin = transport;
   context.default_deadline_ms = deadline_ms;
   if (mode == EngineMode::kPrefill) {
     context.bind_host = listen_host;
