@@ -135,6 +135,7 @@ class BATON_EXPORT Context {
   Status close(uint32_t drain_ms);
 
  private:
+  friend class api::ContextImpl;
   explicit Context(std::shared_ptr<api::ContextImpl> impl);
   std::shared_ptr<api::ContextImpl> impl_;
 };

@@ -5,7 +5,6 @@
 #include "src/api/lease.h"
 #include "src/base/assert.h"
 #include "src/base/checked_math.h"
-#include "src/base/random.h"
 #include "src/kv/plan.h"
 
 namespace baton::api {
@@ -82,7 +81,7 @@ Result<std::shared_ptr<handoff::GrantState>> ContextImpl::new_grant(PeerId peer,
   if (!room.is_ok()) return room;
   // Nobody can tell the next one: a peer that offered it first would be in the way of the real
   // offer.
-  while (!grant->id) grant->id = GrantId(base::secure_random_u64());
+  while (!grant->id) grant->id = GrantId(environment_.random());
   return grant;
 }
 

@@ -11,7 +11,6 @@
 #include "baton/plugin/builtin.h"
 #include "src/api/own_time.h"
 #include "src/base/assert.h"
-#include "src/base/random.h"
 
 namespace baton::api {
 
@@ -21,7 +20,7 @@ constexpr int64_t kMsNs = 1'000'000;
 // A request's end after its cancel: 500 ms to quiet, 1.5 s to a verdict, and the fence.
 constexpr int64_t kEndAfterCancelNs = 2'500 * kMsNs;
 
-std::string default_name() {
+std::string default_name(uint64_t random) {
   char host[128] = {};
   if (::gethostname(host, sizeof(host) - 1) != 0) std::strcpy(host, "host");
   std::string name;
@@ -31,24 +30,30 @@ std::string default_name() {
     name += plain ? *c : '-';
   }
   char digits[8];
-  std::snprintf(digits, sizeof(digits), "%06x",
-                static_cast<unsigned>(base::secure_random_u64() & 0xffffff));
+  std::snprintf(digits, sizeof(digits), "%06x", static_cast<unsigned>(random & 0xffffff));
   return name.substr(0, 64) + "-" + std::to_string(::getpid()) + "-" + digits;
 }
 
 }  // namespace
 
-ContextImpl::ContextImpl(ContextOptions options)
-    : options_(std::move(options)), logger_(options_.log_level, options_.log_callback) {
-  if (options_.name.empty()) options_.name = default_name();
+ContextImpl::ContextImpl(ContextOptions options, const Environment& environment)
+    : options_(std::move(options)),
+      environment_(environment.with_defaults()),
+      clock_(*environment_.clock),
+      logger_(options_.log_level, options_.log_callback) {
+  if (options_.name.empty()) options_.name = default_name(environment_.random());
 }
 
 ContextImpl::~ContextImpl() { close(0).ignore(); }
 
-Result<std::shared_ptr<ContextImpl>> ContextImpl::create(ContextOptions options) {
+Result<std::shared_ptr<ContextImpl>> ContextImpl::create(ContextOptions options,
+                                                         const Environment& environment) {
   Status valid = options.validate();
   if (!valid.is_ok()) return valid;
-  std::shared_ptr<ContextImpl> impl(new ContextImpl(std::move(options)));
+  BATON_ASSERT(environment.clock == nullptr ||
+                   (environment.sleep != nullptr && options.progress == ProgressMode::kCaller),
+               "whoever brings a clock sleeps and drives by it");
+  std::shared_ptr<ContextImpl> impl(new ContextImpl(std::move(options), environment));
   Status started = impl->start();
   if (!started.is_ok()) return started;
   return impl;
@@ -104,7 +109,7 @@ Status ContextImpl::open_rails() {
     if (!plugin.is_ok()) return plugin.status();
     const RailIndex index(static_cast<uint16_t>(rails_.size()));
     auto rail = transport::Rail::open(index, *plugin, rail_options, options_.unit_bytes,
-                                      engine_.get(), clock_, logger_);
+                                      engine_.get(), clock_, logger_, environment_.random());
     if (!rail.is_ok()) return rail.status();
     rail_reads_.push_back((*rail)->has(BATON_CAP_READ));
     rails_.push_back(std::move(rail).value());
@@ -131,7 +136,7 @@ Status ContextImpl::start_control() {
     if (!secret.is_ok()) return secret.status();
     control.secret = std::move(secret).value();
   }
-  auto created = control::ControlPlane::create(control, this, logger_, clock_);
+  auto created = environment_.make_control(control, this, logger_, clock_);
   if (!created.is_ok()) return created.status();
   control_ = std::move(created).value();
   address_ = control_->address();
@@ -154,8 +159,17 @@ uint32_t ContextImpl::progress() {
 
 void ContextImpl::rest(bool busy) {
   // Between calls whoever has work makes event_fd() readable; so do rails, and time.
-  if (loop_->arm() || busy) waker_->wake();
-  caller_fd_->wake_at(loop_->next_turn_ns(), clock_.now_ns());
+  is_turn_due_ = loop_->arm() || busy;
+  if (is_turn_due_) waker_->wake();
+  // The descriptor's timer knows CLOCK_MONOTONIC alone; whoever brought a clock asks
+  // next_turn_ns().
+  if (environment_.sleep == nullptr) caller_fd_->wake_at(loop_->next_turn_ns(), clock_.now_ns());
+}
+
+int64_t ContextImpl::next_turn_ns() {
+  const std::lock_guard<std::mutex> lock(progress_mutex_);
+  if (loop_ == nullptr) return INT64_MAX;  // closed
+  return is_turn_due_ ? clock_.now_ns() : loop_->next_turn_ns();
 }
 
 bool ContextImpl::wait_until(int64_t deadline_ns, const std::function<bool()>& is_done,
@@ -169,6 +183,10 @@ bool ContextImpl::wait_until(int64_t deadline_ns, const std::function<bool()>& i
     if (options_.progress == ProgressMode::kThread) {
       sleep(deadline_ns);
     } else if (progress() == 0 && !is_done()) {
+      if (environment_.sleep != nullptr) {
+        environment_.sleep(std::min({deadline_ns, now + kDriveSliceNs, next_turn_ns()}));
+        continue;
+      }
       std::unique_lock<std::mutex> lock(progress_mutex_);
       if (loop_ == nullptr) {  // closed: nothing is left to drive
         lock.unlock();
@@ -299,6 +317,7 @@ void ContextImpl::take_down() {
     // The data thread is gone: what remains is fenced, and what is queued is run, from here.
     while (!engine_->shut_down(clock_.now_ns()) || engine_->has_work()) {
       for (const auto& rail : rails_) rail->plugin().progress(rail->handle(), 1u << 20);
+      if (environment_.sleep != nullptr) environment_.sleep(clock_.now_ns() + kMsNs);
       BATON_ASSERT(time.spent_ns(clock_.now_ns()) < kEndAfterCancelNs,
                    "every fence of a plug-in ends");
     }

@@ -25,10 +25,11 @@
 
 #include "baton/context.h"
 #include "src/api/caller_fd.h"
+#include "src/api/environment.h"
 #include "src/api/event_queue.h"
 #include "src/base/clock.h"
 #include "src/base/log.h"
-#include "src/control/control_plane.h"
+#include "src/control/control_interface.h"
 #include "src/counter/counter_table.h"
 #include "src/counter/waker.h"
 #include "src/handoff/engine.h"
@@ -43,7 +44,10 @@ class ContextImpl : public handoff::EngineOutput,
                     public control::ControlHandler,
                     public std::enable_shared_from_this<ContextImpl> {
  public:
-  static Result<std::shared_ptr<ContextImpl>> create(ContextOptions options);
+  static Result<std::shared_ptr<ContextImpl>> create(ContextOptions options,
+                                                     const Environment& environment = {});
+  // The same, as what a user holds.
+  static Context as_context(std::shared_ptr<ContextImpl> impl) { return Context(std::move(impl)); }
   ~ContextImpl() override;
 
   // ---- what Context offers; contracts in include/baton
@@ -53,6 +57,9 @@ class ContextImpl : public handoff::EngineOutput,
   Result<KvCache> publish_cache(CacheOptions options);
   Result<ProgressWord> create_progress_word();
   Result<PeerId> connect(std::string_view address, uint32_t timeout_ms);
+  // connect() for a caller who does not wait: kPeerUp tells that the peer is ready; of a failure
+  // nothing is heard. REQUIRES: the control connections answer after dial() returned.
+  Result<PeerId> begin_connect(std::string_view address);
   Status disconnect(PeerId peer);
   Result<PeerDescription> describe_peer(PeerId peer) const;
   std::vector<PeerId> peers() const;
@@ -66,6 +73,9 @@ class ContextImpl : public handoff::EngineOutput,
   int event_fd() const;
   Result<Event> wait_event(uint32_t timeout_ms);
   uint32_t progress();
+  // kCaller: when progress() is due again if nothing happens before; not after now: it has work.
+  // INT64_MAX: never.
+  int64_t next_turn_ns();
   Status close(uint32_t drain_ms);
 
   // ---- what handles need
@@ -158,7 +168,7 @@ class ContextImpl : public handoff::EngineOutput,
     uint64_t event = 0;  // number of its kGrantOffered, which goes with it
   };
 
-  explicit ContextImpl(ContextOptions options);
+  ContextImpl(ContextOptions options, const Environment& environment);
   Status start();
   Status open_rails();
   Status start_control();
@@ -250,7 +260,8 @@ class ContextImpl : public handoff::EngineOutput,
 
   ContextOptions options_;
   std::string address_;
-  base::MonotonicClock clock_;
+  const Environment environment_;
+  base::Clock& clock_;
   base::Logger logger_;
   std::shared_ptr<counter::Waker> waker_;
   std::unique_ptr<counter::CounterTable> counters_;
@@ -262,9 +273,10 @@ class ContextImpl : public handoff::EngineOutput,
   std::vector<bool> rail_reads_;  // by rail; constant, for callers: rails_ go while they may call
   std::unique_ptr<handoff::Engine> engine_;
   std::unique_ptr<transport::DataLoop> loop_;
-  std::unique_ptr<control::ControlPlane> control_;
+  std::unique_ptr<control::ControlInterface> control_;
 
   std::mutex progress_mutex_;
+  bool is_turn_due_ = false;  // kCaller: found by rest(); guarded by progress_mutex_
 
   mutable std::mutex state_mutex_;
   std::condition_variable state_changed_;  // peers' phases, offers

@@ -72,6 +72,15 @@ Result<PeerId> ContextImpl::connect(std::string_view address, uint32_t timeout_m
   return ready;
 }
 
+Result<PeerId> ContextImpl::begin_connect(std::string_view address) {
+  BATON_RETURN_IF_ERROR(check_open());
+  auto dialed = control_->dial(address);
+  if (!dialed.is_ok()) return dialed;
+  const std::lock_guard<std::mutex> lock(state_mutex_);
+  peers_[*dialed].abandoned = true;
+  return dialed;
+}
+
 Status ContextImpl::wait_peer(PeerId* peer, int64_t deadline_ns) {
   Status result(StatusCode::kDeadlineExceeded, "");
   const auto look = [&] {  // REQUIRES: state_mutex_ held
@@ -302,7 +311,9 @@ void ContextImpl::on_dial_failed(PeerId peer, const Status& why) {
 void ContextImpl::on_dial_joined(PeerId dialed, PeerId existing) {
   {
     const std::lock_guard<std::mutex> lock(state_mutex_);
-    peers_[dialed].joined = existing;
+    const auto entry = peers_.try_emplace(dialed).first;
+    entry->second.joined = existing;
+    if (entry->second.abandoned) peers_.erase(entry);
   }
   state_changed_.notify_all();
 }

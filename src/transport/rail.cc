@@ -58,13 +58,13 @@ std::string missing_capability(const baton_capabilities& has, uint32_t unit_byte
 }  // namespace
 
 Rail::Rail(RailIndex index, const baton_plugin* plugin, RailEvents* events, base::Clock& clock,
-           base::Logger& logger)
+           base::Logger& logger, uint64_t seed)
     : index_(index),
       plugin_(plugin),
       events_(events),
       clock_(clock),
       logger_(logger),
-      random_(base::secure_random_u64()) {}
+      random_(seed) {}
 
 void Rail::fill_host_table() {
   host_.struct_size = sizeof(host_);
@@ -105,8 +105,8 @@ void Rail::fill_host_table() {
 Result<std::unique_ptr<Rail>> Rail::open(RailIndex index, const baton_plugin* plugin,
                                          const RailOptions& options, uint32_t unit_bytes,
                                          RailEvents* events, base::Clock& clock,
-                                         base::Logger& logger) {
-  auto rail = std::unique_ptr<Rail>(new Rail(index, plugin, events, clock, logger));
+                                         base::Logger& logger, uint64_t seed) {
+  auto rail = std::unique_ptr<Rail>(new Rail(index, plugin, events, clock, logger, seed));
   rail->name_ = plugin->name;
   rail->fill_host_table();
   baton_rail_options plain{};

@@ -45,11 +45,11 @@ class Rail {
   // `plugin`, `events`, `clock` and `logger` outlive the Rail. `unit_bytes`: the longest post that
   // it will be given. As the plug-in's rail_open fails (status_of); kUnavailable when it cannot do
   // what every hand-off needs: immediates of 32 bits, posts of `unit_bytes` and of
-  // base::kMaxUnitSources ranges.
+  // base::kMaxUnitSources ranges. `seed`: of the randomness that the plug-in is given.
   static Result<std::unique_ptr<Rail>> open(RailIndex index, const baton_plugin* plugin,
                                             const RailOptions& options, uint32_t unit_bytes,
                                             RailEvents* events, base::Clock& clock,
-                                            base::Logger& logger);
+                                            base::Logger& logger, uint64_t seed = 1);
   ~Rail();
   Rail(const Rail&) = delete;
   Rail& operator=(const Rail&) = delete;
@@ -63,7 +63,7 @@ class Rail {
 
  private:
   Rail(RailIndex index, const baton_plugin* plugin, RailEvents* events, base::Clock& clock,
-       base::Logger& logger);
+       base::Logger& logger, uint64_t seed);
   void fill_host_table();
 
   const RailIndex index_;
