@@ -52,8 +52,8 @@ baton::GrantRequest grant_request(baton::PeerId peer, baton::CacheId cache, uint
   return request;
 }
 
-baton::Transfer start_push(baton::Context& context, Pool& source) {
-  const auto offer = require(context.wait_offer("r", 20000), "wait_offer");
+baton::Transfer start_push(baton::Context& context, Pool& source, const std::string& tag) {
+  const auto offer = require(context.wait_offer(tag, 20000), "wait_offer");
   baton::PushRequest push;
   push.grant = offer.id;
   push.cache = source.cache();
@@ -61,10 +61,21 @@ baton::Transfer start_push(baton::Context& context, Pool& source) {
   return require(context.push(push), "push");
 }
 
-std::vector<uint8_t> big_expected(Pool& target) {
+std::vector<uint8_t> big_expected(Pool& target, uint64_t seed) {
   Pool source(big_shape());
-  source.memory().fill_pattern(kOriginal);
+  source.memory().fill_pattern(seed);
   return expected_target(source, blocks(1), target, blocks(2), kTokens, source.memory().data());
+}
+
+uint64_t count_foreign(Pool& target) {
+  Pool untouched(big_shape());
+  const auto expected = big_expected(untouched);
+  const uint8_t* const bytes = target.memory().data();
+  uint64_t foreign = 0;
+  for (size_t i = 0; i < expected.size(); ++i) {
+    if (bytes[i] != expected[i] && bytes[i] != GuardedBuffer::kPoison) ++foreign;
+  }
+  return foreign;
 }
 
 namespace {
@@ -86,8 +97,9 @@ int run_prefill() {
     words >> command;
     if (command == "push") {
       uint64_t layers = 0;
-      words >> layers;
-      transfer = start_push(context, source);
+      std::string tag = "r";
+      words >> layers >> tag;
+      transfer = start_push(context, source, tag);
       require_ok(transfer.submit_chunk({kTokens, &word, 0}), "submit_chunk");
       say("PUSHING");
       word.advance_to(layers).ignore();
@@ -108,14 +120,8 @@ int run_prefill() {
 }
 
 void say_foreign_bytes(Pool& target) {
-  const std::vector<uint8_t> before(target.memory().data(),
-                                    target.memory().data() + target.memory().size());
-  const auto expected = big_expected(target);
-  uint64_t foreign = 0;
-  for (size_t i = 0; i < before.size(); ++i) {
-    if (before[i] != expected[i] && before[i] != GuardedBuffer::kPoison) ++foreign;
-  }
-  say("FOREIGN " + std::to_string(foreign));
+  say("FOREIGN " + std::to_string(count_foreign(target)));
+  say("CHECKED " + std::to_string(target.memory().size()));
 }
 
 int run_decode() {
@@ -140,7 +146,7 @@ int run_decode() {
       words >> deadline_ms >> address;
       const auto peer = require(context.connect(address), "connect");
       auto request = grant_request(peer, target.cache(), deadline_ms);
-      words >> request.lease_ms;  // 0 when it is not there
+      words >> request.lease_ms >> request.tag;  // 0 and "r" when they are not there
       grant = require(context.grant(request), "grant");
       say("GRANTED");
       grant.gate(0).wait(20000).ignore();
@@ -150,6 +156,14 @@ int run_decode() {
       say("ENDED " + std::string(baton::state_name(grant.state())));
     } else if (command == "foreign") {
       say_foreign_bytes(target);
+    } else if (command == "poison") {
+      target.memory().poison();
+      say("POISONED");
+    } else if (command == "compare") {
+      uint64_t seed = 0;
+      words >> seed;
+      const auto difference = compare_bytes(big_expected(target, seed), target.memory().bytes());
+      say(difference.empty() ? "SAME" : "DIFFERENT " + difference);
     } else if (command == "exit") {
       return 0;
     }

@@ -26,17 +26,20 @@ int64_t since_ms(std::chrono::steady_clock::time_point start);
 
 baton::GrantRequest grant_request(baton::PeerId peer, baton::CacheId cache, uint32_t deadline_ms);
 // Waits for the offer of grant_request(), and answers it.
-baton::Transfer start_push(baton::Context& context, Pool& source);
-// What the receiver's pool holds after the hand-off, poison where nothing belongs.
-std::vector<uint8_t> big_expected(Pool& target);
+baton::Transfer start_push(baton::Context& context, Pool& source, const std::string& tag = "r");
+// What the receiver's pool holds after the hand-off of source bytes `seed`; where nothing belongs,
+// what it holds now.
+std::vector<uint8_t> big_expected(Pool& target, uint64_t seed = kOriginal);
+// How many of the pool's bytes are neither poison nor what a hand-off of kOriginal puts there.
+uint64_t count_foreign(Pool& target);
 
 // The role that argv names, run to its end: the exit status of main(). Nothing: no role is named.
 //
-//   --role=prefill   sends. Says "ADDRESS address". Commands: "push N" ticks N layers, "seal",
-//                    "wait", "overwrite", "exit"
+//   --role=prefill   sends. Says "ADDRESS address". Commands: "push N [TAG]" ticks N layers,
+//                    "seal", "wait", "overwrite", "exit"
 //   --role=decode    receives. Says "READY". Commands: "connect ADDRESS", "grant DEADLINE_MS
-//                    ADDRESS [LEASE_MS]", "wait", "foreign" (bytes neither poison nor the
-//                    original), "exit"
+//                    ADDRESS [LEASE_MS [TAG]]", "wait", "foreign" (bytes neither poison nor the
+//                    original, and how many were looked at), "poison", "compare SEED", "exit"
 //   --role=dial      NAME ADDRESS: connects once per line of input; says "DIALED CODE message"
 //   --role=memlock   a hand-off within the process with 8 MiB of locked memory allowed; says "SAME"
 std::optional<int> run_child_role(int argc, char** argv);

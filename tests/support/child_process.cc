@@ -78,6 +78,17 @@ ChildProcess::ChildProcess(ChildProcess&& other) noexcept
       unread_(std::move(other.unread_)),
       exit_(other.exit_) {}
 
+ChildProcess& ChildProcess::operator=(ChildProcess&& other) noexcept {
+  // The former self goes with `former`.
+  ChildProcess former(std::move(other));
+  std::swap(pid_, former.pid_);
+  std::swap(to_child_, former.to_child_);
+  std::swap(from_child_, former.from_child_);
+  std::swap(unread_, former.unread_);
+  std::swap(exit_, former.exit_);
+  return *this;
+}
+
 ChildProcess::~ChildProcess() {
   if (pid_ > 0 && !exit_) kill();
   close_stdin();

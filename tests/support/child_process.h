@@ -31,7 +31,8 @@ class ChildProcess {
   static ChildProcess self(const std::vector<std::string>& arguments);
 
   ChildProcess(ChildProcess&& other) noexcept;
-  ChildProcess& operator=(ChildProcess&&) = delete;
+  // Kills and reaps what this one was.
+  ChildProcess& operator=(ChildProcess&& other) noexcept;
   // Kills and reaps it if it still runs.
   ~ChildProcess();
 
