@@ -26,6 +26,7 @@ class Child {
   // Kills and reaps it if it still runs.
   ~Child();
 
+  pid_t pid() const { return pid_; }
   // The next line of its standard output. kPeerLost: it ended first; kDeadlineExceeded.
   baton::Result<std::string> read_line(uint32_t timeout_ms);
   // Waits for its end; kills it after timeout_ms. kPeerLost: how it ended, unless with status 0.
