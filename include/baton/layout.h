@@ -40,6 +40,17 @@ struct TokenRange {
   friend constexpr bool operator==(const TokenRange&, const TokenRange&) = default;
 };
 
+// KV heads [first, first + count) of the model, counted from 0.
+struct HeadRange {
+  uint32_t first = 0;
+  uint32_t count = 0;
+
+  constexpr bool is_empty() const { return count == 0; }
+  // REQUIRES: first + count fits 32 bits, which is so within kMaxHeads.
+  constexpr uint32_t end() const { return first + count; }
+  friend constexpr bool operator==(const HeadRange&, const HeadRange&) = default;
+};
+
 // The numbers of these enums travel on the wire: appended to, never renumbered.
 enum class DType : uint8_t { kBf16 = 0, kF16 = 1, kF32 = 2, kF8E4M3 = 3, kU8 = 4, kF8E5M2 = 5 };
 enum class TokenOrder : uint8_t { kNHD = 0, kHND = 1 };
@@ -101,8 +112,12 @@ struct Layout {
   friend bool operator==(const Layout&, const Layout&) = default;
 };
 
-// REQUIRES of these: the group passed validate().
+// REQUIRES of these: the groups passed validate().
 //
+// The heads that a cache holds of this group.
+BATON_EXPORT HeadRange heads_of(const LayerGroup& group);
+// Those that both hold; {0, 0} when none.
+BATON_EXPORT HeadRange shared_heads(const LayerGroup& a, const LayerGroup& b);
 // Bytes of one (token, head): the smallest piece that is never reordered inside.
 BATON_EXPORT uint64_t row_bytes(const LayerGroup& group);
 // Bytes of one block of one tensor.

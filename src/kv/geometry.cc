@@ -6,10 +6,11 @@
 
 namespace baton::kv {
 
-Geometry make_geometry(const LayerGroup& source, const LayerGroup& target, uint32_t unit_bytes) {
-  const uint32_t first = std::max(source.head_first, target.head_first);
-  const uint32_t end = std::min(source.head_first + source.heads, target.head_first + target.heads);
-  BATON_ASSERT(first < end, "both sides hold a head in common");
+Geometry make_geometry(const LayerGroup& source, const LayerGroup& target, HeadRange heads,
+                       uint32_t unit_bytes) {
+  const HeadRange shared = shared_heads(source, target);
+  BATON_ASSERT(!heads.is_empty() && heads.first >= shared.first && heads.end() <= shared.end(),
+               "both sides hold the heads that are sent");
   Geometry g;
   g.target_order = target.order;
   // With one head, or one token a block, both orders put a row at the same place; taking the
@@ -20,9 +21,9 @@ Geometry make_geometry(const LayerGroup& source, const LayerGroup& target, uint3
   g.source_block_tokens = source.block_tokens;
   g.target_heads = target.heads;
   g.source_heads = source.heads;
-  g.shared_heads = end - first;
-  g.target_head_skip = first - target.head_first;
-  g.source_head_skip = first - source.head_first;
+  g.sent_heads = heads.count;
+  g.target_head_skip = heads.first - target.head_first;
+  g.source_head_skip = heads.first - source.head_first;
   g.row_bytes = static_cast<uint32_t>(row_bytes(target));
   g.unit_rows = std::max<uint32_t>(1, unit_bytes / g.row_bytes);
   g.row_part_bytes = std::min(unit_bytes, g.row_bytes);
@@ -32,10 +33,9 @@ Geometry make_geometry(const LayerGroup& source, const LayerGroup& target, uint3
 BlockWalk::BlockWalk(const Geometry& geometry, TokenRange tokens)
     : geometry_(&geometry), tokens_(tokens) {
   const uint32_t num_tokens = tokens.end - tokens.begin;
-  num_rows_ = num_tokens * geometry.shared_heads;
+  num_rows_ = num_tokens * geometry.sent_heads;
   if (geometry.target_order == TokenOrder::kNHD) {
-    extent_rows_ =
-        geometry.shared_heads == geometry.target_heads ? num_rows_ : geometry.shared_heads;
+    extent_rows_ = geometry.sent_heads == geometry.target_heads ? num_rows_ : geometry.sent_heads;
   } else {
     extent_rows_ = num_tokens == geometry.target_block_tokens ? num_rows_ : num_tokens;
   }
@@ -52,17 +52,16 @@ PieceRows BlockWalk::piece_at(uint32_t token_index, uint32_t head_index) const {
   // Tokens from here to the end of the visit that lie in this source block.
   const uint32_t tokens_left =
       std::min(tokens_.end - token, g.source_block_tokens - token_in_block);
-  const uint32_t heads_left = g.shared_heads - head_index;
+  const uint32_t heads_left = g.sent_heads - head_index;
   const bool is_nhd = g.source_order == TokenOrder::kNHD;
   piece.row_in_block = is_nhd ? uint64_t{token_in_block} * g.source_heads + head
                               : uint64_t{head} * g.source_block_tokens + token_in_block;
   if (g.target_order == TokenOrder::kNHD) {
     if (is_nhd) {
-      piece.rows = g.shared_heads == g.source_heads
-                       ? (tokens_left - 1) * g.shared_heads + heads_left
-                       : heads_left;
+      piece.rows = g.sent_heads == g.source_heads ? (tokens_left - 1) * g.sent_heads + heads_left
+                                                  : heads_left;
     } else {
-      piece.rows = g.shared_heads == 1 ? tokens_left : 1;
+      piece.rows = g.sent_heads == 1 ? tokens_left : 1;
     }
   } else {
     const uint32_t num_tokens = tokens_.end - tokens_.begin;
@@ -93,7 +92,7 @@ bool BlockWalk::next(UnitRows& unit) {
   const Geometry& g = *geometry_;
   const bool is_nhd = g.target_order == TokenOrder::kNHD;
   // The visit is [outer][inner]: tokens of heads, or heads of tokens.
-  const uint32_t inner_count = is_nhd ? g.shared_heads : tokens_.end - tokens_.begin;
+  const uint32_t inner_count = is_nhd ? g.sent_heads : tokens_.end - tokens_.begin;
   const uint32_t first_outer = row_ / inner_count;
   const uint32_t first_inner = row_ - first_outer * inner_count;
   const uint32_t token_in_block = tokens_.begin % g.target_block_tokens;

@@ -2,7 +2,7 @@
 // Pure arithmetic on token positions and heads; it knows no block index and no address.
 //
 // A row is the bytes of one token of one head. A block visit is the planned tokens [t0, t1) of one
-// target block times the shared heads [h0, h1), numbered in the target's order: token-major for
+// target block times the sent heads [h0, h1), numbered in the target's order: token-major for
 // NHD, head-major for HND.
 //
 // Thread rule: values.
@@ -18,7 +18,7 @@ namespace baton::kv {
 
 using base::kMaxUnitSources;
 
-// What both layouts of one group say, and the heads they share.
+// What both layouts of one group say, and the heads that are sent.
 struct Geometry {
   TokenOrder target_order = TokenOrder::kNHD;
   // The source's, or the target's where the two are the same (one head held, or one token a block).
@@ -27,16 +27,17 @@ struct Geometry {
   uint32_t source_block_tokens = 0;
   uint32_t target_heads = 0;  // held
   uint32_t source_heads = 0;
-  uint32_t shared_heads = 0;
-  uint32_t target_head_skip = 0;  // held heads before the first shared one
+  uint32_t sent_heads = 0;
+  uint32_t target_head_skip = 0;  // held heads before the first sent one
   uint32_t source_head_skip = 0;
   uint32_t row_bytes = 0;
   uint32_t unit_rows = 0;       // rows of one unit at most, >= 1
   uint32_t row_part_bytes = 0;  // unit_bytes when a row is longer than that, otherwise row_bytes
 };
 
-// REQUIRES: both groups are valid and compatible, and share a head.
-Geometry make_geometry(const LayerGroup& source, const LayerGroup& target, uint32_t unit_bytes);
+// REQUIRES: both groups are valid and compatible, and hold `heads`, which are not empty.
+Geometry make_geometry(const LayerGroup& source, const LayerGroup& target, HeadRange heads,
+                       uint32_t unit_bytes);
 
 // A piece of source, by position: its first row, its length, and which of the source's blocks.
 struct PieceRows {
@@ -66,7 +67,7 @@ class BlockWalk {
   bool next(UnitRows& unit);
 
  private:
-  // The longest piece that begins at this token and shared head, to the end of the visit.
+  // The longest piece that begins at this token and sent head, to the end of the visit.
   PieceRows piece_at(uint32_t token_index, uint32_t head_index) const;
   // Makes `unit`, which is one long row, its next part.
   void next_part(UnitRows& unit);

@@ -14,7 +14,7 @@ uint64_t count_visit(const Geometry& geometry, TokenRange visit, TokenRange rang
     const uint32_t end = std::min(visit.end, range.end);
     const uint64_t parts =
         (geometry.row_bytes + geometry.row_part_bytes - 1) / geometry.row_part_bytes;
-    return begin < end ? uint64_t{end - begin} * geometry.shared_heads * parts : 0;
+    return begin < end ? uint64_t{end - begin} * geometry.sent_heads * parts : 0;
   }
   BlockWalk walk(geometry, visit);
   UnitRows unit;

@@ -206,6 +206,14 @@ uint32_t num_layers(const Layout& layout) {
   return static_cast<uint32_t>(count);
 }
 
+HeadRange heads_of(const LayerGroup& group) { return {group.head_first, group.heads}; }
+
+HeadRange shared_heads(const LayerGroup& a, const LayerGroup& b) {
+  const uint32_t first = std::max(a.head_first, b.head_first);
+  const uint32_t end = std::min(heads_of(a).end(), heads_of(b).end());
+  return first < end ? HeadRange{first, end - first} : HeadRange{};
+}
+
 TokenRange tokens_of_group(const LayerGroup& group, TokenRange tokens) {
   BATON_ASSERT(!tokens.is_empty(), "a hand-off moves a token");
   uint32_t last = tokens.end - tokens.begin;

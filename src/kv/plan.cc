@@ -8,6 +8,7 @@
 #include "src/base/assert.h"
 #include "src/base/checked_math.h"
 #include "src/kv/group_plan.h"
+#include "src/kv/request_check.h"
 
 namespace baton::kv {
 namespace {
@@ -16,10 +17,6 @@ using std::to_string;
 
 Status invalid(std::string message) {
   return Status(StatusCode::kInvalidArgument, std::move(message));
-}
-
-std::string range_text(TokenRange tokens) {
-  return "[" + to_string(tokens.begin) + ", " + to_string(tokens.end) + ")";
 }
 
 Status prefixed(const std::string& who, const Status& status) {
@@ -50,81 +47,50 @@ Status check_request(const PlanRequest& request) {
     return invalid("target has " + to_string(request.target_blocks.size()) + " block lists for " +
                    to_string(num_groups) + " layer groups");
   }
-  return Status::ok();
-}
-
-// `side`: "source" or "target".
-Status check_list(const char* side, size_t index, const LayerGroup& group, TokenRange tokens,
-                  const std::vector<uint32_t>& blocks) {
-  const std::string who = std::string(side) + " block list of group " + to_string(index);
-  const uint32_t needed = blocks_of_group(group, tokens);
-  if (blocks.size() != needed) {
-    return invalid(who + " has " + to_string(blocks.size()) + " entries, too " +
-                   (blocks.size() < needed ? "few" : "many") + ": tokens " +
-                   range_text(tokens_of_group(group, tokens)) + " touch " + to_string(needed) +
-                   " blocks of " + to_string(group.block_tokens) + " tokens");
+  const auto is_empty = [](const HeadRange& heads) { return heads.is_empty(); };
+  if (request.heads.empty()) return Status::ok();
+  if (request.heads.size() != num_groups) {
+    return invalid("heads are named for " + to_string(request.heads.size()) + " of " +
+                   to_string(num_groups) + " layer groups");
   }
-  for (size_t i = 0; i < blocks.size(); ++i) {
-    if (blocks[i] < group.num_blocks) continue;
-    return Status(StatusCode::kOutOfRange, who + ": entry " + to_string(i) + " is block " +
-                                               to_string(blocks[i]) + ", the layout has " +
-                                               to_string(group.num_blocks) + " blocks");
-  }
+  if (std::all_of(request.heads.begin(), request.heads.end(), is_empty))
+    return invalid("the request names no head of any layer group");
   return Status::ok();
-}
-
-// Two units would write the same bytes.
-Status check_distinct(size_t index, const std::vector<uint32_t>& blocks) {
-  std::vector<uint32_t> sorted = blocks;
-  std::sort(sorted.begin(), sorted.end());
-  const auto twice = std::adjacent_find(sorted.begin(), sorted.end());
-  if (twice == sorted.end()) return Status::ok();
-  const auto first = std::find(blocks.begin(), blocks.end(), *twice);
-  const auto second = std::find(first + 1, blocks.end(), *twice);
-  return invalid("target block list of group " + to_string(index) + ": entries " +
-                 to_string(first - blocks.begin()) + " and " + to_string(second - blocks.begin()) +
-                 " are both block " + to_string(*twice));
-}
-
-Status check_heads(size_t index, const LayerGroup& source, const LayerGroup& target) {
-  const uint32_t source_end = source.head_first + source.heads;
-  const uint32_t target_end = target.head_first + target.heads;
-  if (source.head_first < target_end && target.head_first < source_end) return Status::ok();
-  return Status(StatusCode::kMismatch, "group " + to_string(index) + ": source holds heads [" +
-                                           to_string(source.head_first) + ", " +
-                                           to_string(source_end) + "), target holds [" +
-                                           to_string(target.head_first) + ", " +
-                                           to_string(target_end) + "): none in common");
 }
 
 Result<GroupPlan> make_group(const PlanRequest& request, size_t index) {
   const LayerGroup& source = request.source->groups[index];
   const LayerGroup& target = request.target->groups[index];
-  BATON_RETURN_IF_ERROR(check_heads(index, source, target));
+  const HeadRange heads =
+      request.heads.empty() ? shared_heads(source, target) : request.heads[index];
+  BATON_RETURN_IF_ERROR(request.heads.empty() ? check_share_heads(index, source, target)
+                                              : check_sent_heads(index, source, target, heads));
   if (request.source_blocks) {
     BATON_RETURN_IF_ERROR(
-        check_list("source", index, source, request.tokens, (*request.source_blocks)[index]));
+        check_block_list("source", index, source, request.tokens, (*request.source_blocks)[index]));
   }
   const std::vector<uint32_t>& target_blocks = request.target_blocks[index];
-  BATON_RETURN_IF_ERROR(check_list("target", index, target, request.tokens, target_blocks));
-  BATON_RETURN_IF_ERROR(check_distinct(index, target_blocks));
+  BATON_RETURN_IF_ERROR(check_block_list("target", index, target, request.tokens, target_blocks));
+  BATON_RETURN_IF_ERROR(check_distinct_blocks(index, target_blocks));
 
   GroupPlan group;
-  group.geometry = make_geometry(source, target, request.unit_bytes);
-  group.tokens = tokens_of_group(target, request.tokens);
-  const uint64_t rows =
-      uint64_t{group.tokens.end - group.tokens.begin} * group.geometry.shared_heads;
+  if (!heads.is_empty()) {
+    group.geometry = make_geometry(source, target, heads, request.unit_bytes);
+    group.tokens = tokens_of_group(target, request.tokens);
+  }
+  const uint64_t rows = uint64_t{group.tokens.end - group.tokens.begin} * group.geometry.sent_heads;
   if (rows > kMaxPlanRows) {
     return Status(StatusCode::kOutOfRange,
                   "group " + to_string(index) + ": tokens " + range_text(group.tokens) + " of " +
-                      to_string(group.geometry.shared_heads) + " heads are " + to_string(rows) +
+                      to_string(group.geometry.sent_heads) + " heads are " + to_string(rows) +
                       " rows, the limit is " + to_string(kMaxPlanRows));
   }
   group.index = static_cast<uint32_t>(index);
   group.tensors_per_layer = target.tensors_per_layer;
+  group.knows_source = request.source_blocks.has_value();
+  if (heads.is_empty()) return group;  // no tokens: neither units nor blocks
   group.source_first_block = group.tokens.begin / source.block_tokens;
   group.target_first_block = group.tokens.begin / target.block_tokens;
-  group.knows_source = request.source_blocks.has_value();
   if (group.knows_source) group.source_blocks = (*request.source_blocks)[index];
   group.target_blocks = target_blocks;
   group.source_places = source.places;

@@ -1,11 +1,11 @@
 // Plan: the pure function (source Layout, target Layout, block lists, tokens) -> units and copy
 // runs. docs/units.md states the cut with an example.
 //
-// The cut (the contract of both sides; it depends on the two layouts, the tokens and unit_bytes,
-// and on nothing else):
-//  1. For one (target block, layer, tensor) take the bytes of the planned tokens and of the heads
-//     that both sides hold. Their maximal contiguous ranges *in the target block* are the extents,
-//     in address order.
+// The cut (the contract of both sides; it depends on the two layouts, the tokens, the heads and
+// unit_bytes, and on nothing else):
+//  1. For one (target block, layer, tensor) take the bytes of the planned tokens and of the sent
+//     heads: those that both sides hold, or those of them that the request names. Their maximal
+//     contiguous ranges *in the target block* are the extents, in address order.
 //  2. An extent is cut into units from its beginning. A unit takes whole rows (a row: one token of
 //     one head) and ends at the first of: the end of the extent; unit_bytes (rounded down to whole
 //     rows); kMaxUnitSources source pieces. A row longer than unit_bytes is cut at multiples of
@@ -72,6 +72,9 @@ struct PlanRequest {
   // have no sources.
   std::optional<std::span<const std::vector<uint32_t>>> source_blocks;
   std::span<const std::vector<uint32_t>> target_blocks;
+  // The heads that are sent, one range per layer group, all of them held on both sides; a range
+  // without heads: no units of that group. Empty: of every group all heads that both hold.
+  std::span<const HeadRange> heads;
   TokenRange tokens;        // not empty
   uint32_t unit_bytes = 0;  // [kMinUnitBytes, kMaxUnitBytes]
 };
@@ -111,9 +114,10 @@ class UnitCursor {
 class Plan {
  public:
   // kInvalidArgument: tokens empty or reversed, unit_bytes or a layout invalid, a list too short or
-  // too long, a target block named twice. kMismatch: the layouts do not match, or share no head.
-  // kOutOfRange: a block index past num_blocks (side, group, position, value, limit), or more rows
-  // than kMaxPlanRows. Allocates; O(blocks + layers + units of one layer per group).
+  // too long, a target block named twice, no head of any group named. kMismatch: the layouts do not
+  // match, share no head, or heads are named that not both hold. kOutOfRange: a block index past
+  // num_blocks (side, group, position, value, limit), or more rows than kMaxPlanRows. Allocates;
+  // O(blocks + layers + units of one layer per group).
   static Result<Plan> create(const PlanRequest& request);
 
   Plan(Plan&&) noexcept;

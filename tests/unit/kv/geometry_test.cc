@@ -36,7 +36,7 @@ std::ostream& operator<<(std::ostream& out, const Cut& cut) {
 
 std::vector<Cut> cuts(const LayerGroup& source, const LayerGroup& target, TokenRange tokens,
                       uint32_t unit_bytes) {
-  const Geometry geometry = make_geometry(source, target, unit_bytes);
+  const Geometry geometry = make_geometry(source, target, shared_heads(source, target), unit_bytes);
   BlockWalk walk(geometry, tokens);
   UnitRows unit;
   std::vector<Cut> out;
@@ -123,7 +123,7 @@ TEST(BlockWalkTest, OneHeadOrOneTokenMakesTheOrdersEqual) {
 TEST(BlockWalkTest, LongRowsAreCutInParts) {
   LayerGroup group = make_group(TokenOrder::kNHD, 2);
   group.head_elements = 5000;  // 10000 bytes
-  const Geometry geometry = make_geometry(group, group, 4096);
+  const Geometry geometry = make_geometry(group, group, heads_of(group), 4096);
   BlockWalk walk(geometry, {0, 2});
   UnitRows unit;
   for (uint32_t row = 0; row < 6; ++row) {
