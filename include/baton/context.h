@@ -22,6 +22,7 @@
 #include "baton/event.h"
 #include "baton/export.h"
 #include "baton/grant.h"
+#include "baton/grant_group.h"
 #include "baton/ids.h"
 #include "baton/options.h"
 #include "baton/progress_word.h"
@@ -102,6 +103,9 @@ class BATON_EXPORT Context {
   // ---- hand-off, receiving side
   Result<Grant> grant(const GrantRequest& request);
   Result<Grant> grant_ranges(const RangeGrantRequest& request);
+  // Several writers, one hand-off; see baton/grant_group.h, also for what is refused. All or
+  // nothing: with an error, which names the writer, no Grant was offered to anybody.
+  Result<GrantGroup> grant_group(const GrantGroupRequest& request);
 
   // ---- hand-off, sending side
   // The offer of a Grant with this tag: taken from those that arrived, or waited for.

@@ -1,5 +1,5 @@
-// Event: what Context::poll_events delivers. Exactly one kTransferEnded per Transfer and one
-// kGrantEnded per Grant.
+// Event: what Context::poll_events delivers. Exactly one kTransferEnded per Transfer, one
+// kGrantEnded per Grant, and one kGrantGroupEnded per GrantGroup, after those of all its Grants.
 //
 // Nobody has to poll. What waits is bounded by ContextOptions::max_events: of ends of requests, and
 // of kPeerUp and kPeerDown, as many wait, each; one more takes the place of the oldest of its sort,
@@ -20,13 +20,14 @@
 namespace baton {
 
 enum class EventKind : uint8_t {
-  kPeerUp,         // peer
-  kPeerDown,       // peer, status: why. What was under way with it ends on its own
-  kGrantOffered,   // peer, grant, tag: see GrantOffer
-  kGrantEnded,     // peer, grant, tag, status: OK when DONE. Its pages are quiet
-  kTransferEnded,  // peer, grant, transfer, status: OK when DONE. Its memory is quiet
-  kMessage,        // peer, tag_number, message
-  kEventsLost,     // tag_number: how many. Delivered before those that are left
+  kPeerUp,           // peer
+  kPeerDown,         // peer, status: why. What was under way with it ends on its own
+  kGrantOffered,     // peer, grant, tag: see GrantOffer
+  kGrantEnded,       // peer, grant, group, tag, status: OK when DONE. Its pages are quiet
+  kTransferEnded,    // peer, grant, transfer, status: OK when DONE. Its memory is quiet
+  kMessage,          // peer, tag_number, message
+  kEventsLost,       // tag_number: how many. Delivered before those that are left
+  kGrantGroupEnded,  // group, tag, status: OK when DONE. The pages of all its Grants are quiet
 };
 
 struct Event {
@@ -38,6 +39,7 @@ struct Event {
   std::string tag;
   uint64_t tag_number = 0;
   std::vector<uint8_t> message;
+  GrantGroupId group;  // 0: the Grant belongs to none
 };
 
 // A Grant that a peer offers to this process.
@@ -50,6 +52,8 @@ struct GrantOffer {
   CacheId target_cache;  // the peer's
   CacheId source_cache;  // this Context's, as the peer named it
   TokenRange tokens;
+  // Which heads are to be sent, one range per layer group; empty: all that both caches hold.
+  std::vector<HeadRange> heads;
   uint64_t units = 0;
   uint32_t num_layers = 0;
   // Range grants

@@ -42,6 +42,10 @@ class BATON_EXPORT Gate {
   // itself stays closed). In kCaller mode somebody else must drive progress meanwhile. MUST NOT be
   // called from a callback.
   Status wait(uint32_t timeout_ms) const;
+  // Slots of the receiver that are still short of their target: 1 for a layer of one Grant, one a
+  // writer that sends some of the layer for a layer of a GrantGroup. A moment's value; after a
+  // failure it may stay above 0.
+  uint32_t remaining() const;
   // CLOCK_MONOTONIC of the opening; 0 while closed.
   int64_t opened_ns() const;
 

@@ -30,6 +30,8 @@ using CacheId = Id<struct CacheTag, uint32_t>;
 using PeerId = Id<struct PeerTag, uint32_t>;
 // Given by the receiver; 64 bits, never reused.
 using GrantId = Id<struct GrantTag, uint64_t>;
+// Several Grants that stand for one hand-off (GrantGroup); local to this Context, never reused.
+using GrantGroupId = Id<struct GrantGroupTag, uint64_t>;
 // Local to this Context, never reused.
 using TransferId = Id<struct TransferTag, uint64_t>;
 // A rail of one Context (index into its table; 0 is a valid rail).

@@ -96,18 +96,21 @@ Result<Grant> ContextImpl::grant(const GrantRequest& request) {
   return open_grant(std::move(grant));
 }
 
+Result<const wire::CacheDescription*> ContextImpl::find_source(PeerId id, const PeerEntry& peer,
+                                                               const std::string& name) {
+  const auto source = std::find_if(peer.caches.begin(), peer.caches.end(),
+                                   [&](const auto& cache) { return cache.second.name == name; });
+  if (source != peer.caches.end()) return &source->second;
+  return Status(StatusCode::kNotFound, "peer " + std::to_string(id.value) + " (" + peer.info.name +
+                                           ") publishes no cache \"" + name + "\"");
+}
+
 Status ContextImpl::fill_kv_grant(handoff::GrantState& grant, const GrantRequest& request,
                                   const PeerEntry& peer) {
   auto layout = local_layout(request.cache);
   if (!layout.is_ok()) return layout.status();
-  const auto source = std::find_if(peer.caches.begin(), peer.caches.end(), [&](const auto& cache) {
-    return cache.second.name == request.source_cache;
-  });
-  if (source == peer.caches.end()) {
-    return Status(StatusCode::kNotFound, "peer " + std::to_string(request.peer.value) + " (" +
-                                             peer.info.name + ") publishes no cache \"" +
-                                             request.source_cache + "\"");
-  }
+  auto source = find_source(request.peer, peer, request.source_cache);
+  if (!source.is_ok()) return source.status();
   size_t blocks = 0;
   for (const auto& list : request.block_lists) blocks += list.size();
   if (blocks > wire::kMaxBlocks) {
@@ -116,16 +119,18 @@ Status ContextImpl::fill_kv_grant(handoff::GrantState& grant, const GrantRequest
                                                std::to_string(wire::kMaxBlocks));
   }
   kv::PlanRequest plan_request;
-  plan_request.source = &source->second.layout;
+  plan_request.source = &(*source)->layout;
   plan_request.target = layout->get();
   plan_request.target_blocks = request.block_lists;
+  plan_request.heads = request.heads;
   plan_request.tokens = request.tokens;
   plan_request.unit_bytes = peer.info.unit_bytes;
   auto plan = kv::Plan::create(plan_request);
   if (!plan.is_ok()) return plan.status();
   grant.target_cache = request.cache;
-  grant.source_cache = source->first;
+  grant.source_cache = (*source)->id;
   grant.tokens = request.tokens;
+  grant.heads = request.heads;
   grant.block_lists = request.block_lists;
   grant.total_units = plan->total_units();
   grant.total_bytes = plan->total_bytes();
@@ -272,7 +277,9 @@ void ContextImpl::grant_ended(const std::shared_ptr<handoff::GrantState>& grant)
   event.grant = grant->id;
   event.tag = grant->tag;
   event.status = grant->life.status();
+  if (grant->group != nullptr) event.group = grant->group->id;
   emit(std::move(event));
+  if (grant->group != nullptr) member_ended(*grant);
   state_changed_.notify_all();
 }
 

@@ -33,6 +33,7 @@
 #include "src/counter/counter_table.h"
 #include "src/counter/waker.h"
 #include "src/handoff/engine.h"
+#include "src/kv/fan_in.h"
 #include "src/section/section_table.h"
 #include "src/transport/data_loop.h"
 #include "src/transport/plugin_registry.h"
@@ -66,6 +67,7 @@ class ContextImpl : public handoff::EngineOutput,
   Status send_message(PeerId peer, uint64_t tag, std::span<const uint8_t> bytes);
   Result<Grant> grant(const GrantRequest& request);
   Result<Grant> grant_ranges(const RangeGrantRequest& request);
+  Result<GrantGroup> grant_group(const GrantGroupRequest& request);
   Result<GrantOffer> wait_offer(std::string_view tag, uint32_t timeout_ms);
   Result<Transfer> push(const PushRequest& request);
   Result<Transfer> raw(const RawRequest& request, handoff::TransferKind kind);
@@ -235,6 +237,23 @@ class ContextImpl : public handoff::EngineOutput,
   Result<int64_t> enter_grant(const std::shared_ptr<handoff::GrantState>& grant);
   Result<std::shared_ptr<const Layout>> local_layout(CacheId cache) const;
 
+  // The cache of the peer that has this name, within `peer`.
+  static Result<const wire::CacheDescription*> find_source(PeerId id, const PeerEntry& peer,
+                                                           const std::string& name);
+
+  // context_groups.cc
+  // `peers`: by writer.
+  Result<std::vector<kv::WriterShare>> divide_among(const GrantGroupRequest& request,
+                                                    std::vector<PeerEntry>& peers);
+  // Adds those that were made, also with an error.
+  Status make_members(const GrantGroupRequest& request, const std::vector<PeerEntry>& peers,
+                      std::vector<kv::WriterShare>& shares,
+                      std::vector<handoff::GrantGroupState::Member>& members);
+  GrantGroupId new_group_id();
+  Result<int64_t> enter_group(const std::vector<handoff::GrantGroupState::Member>& members);
+  // REQUIRES: the Grant has a group.
+  void member_ended(const handoff::GrantState& grant);
+
   // context_transfers.cc
   Result<Offer> find_offer(GrantId grant) const;
   GrantOffer public_offer(const Offer& offer) const;
@@ -291,6 +310,7 @@ class ContextImpl : public handoff::EngineOutput,
   std::map<CacheId, Cache> caches_;
   uint32_t last_cache_ = 0;
   uint64_t last_transfer_ = 0;
+  uint64_t last_group_ = 0;
 
   // Control thread: what the data thread's lane had no room for. Bounded by the peers' inboxes, and
   // by a few entries of each connection.

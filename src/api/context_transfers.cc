@@ -91,6 +91,7 @@ GrantOffer ContextImpl::public_offer(const Offer& offer) const {
   out.target_cache = offer.message.target_cache;
   out.source_cache = offer.message.source_cache;
   out.tokens = offer.message.tokens;
+  out.heads = offer.message.heads;
   out.num_layers = static_cast<uint32_t>(offer.message.slots.size());
   for (const uint32_t units : offer.message.units_per_slot) out.units += units;
   for (const auto& range : offer.message.ranges)
@@ -250,6 +251,7 @@ Status ContextImpl::fill_push(handoff::TransferState& transfer, const PushReques
   plan_request.target = &target->second.layout;
   plan_request.source_blocks = std::span(request.block_lists);
   plan_request.target_blocks = offer.message.block_lists;
+  plan_request.heads = offer.message.heads;
   plan_request.tokens = offer.message.tokens;
   plan_request.unit_bytes = peer.info.unit_bytes;
   auto plan = kv::Plan::create(plan_request);

@@ -16,6 +16,7 @@ EventQueue::Line& EventQueue::line_of(EventKind kind) {
       return offers_;
     case EventKind::kGrantEnded:
     case EventKind::kTransferEnded:
+    case EventKind::kGrantGroupEnded:
       return ends_;
     case EventKind::kPeerUp:
     case EventKind::kPeerDown:

@@ -115,6 +115,61 @@ Status Grant::wait(uint32_t timeout_ms) const {
 }
 GrantRecord Grant::record() const { return state_->record(); }
 
+// ---- GrantGroup
+// -----------------------------------------------------------------------------------------------------
+
+GrantGroup::GrantGroup(std::shared_ptr<api::ContextImpl> context,
+                       std::shared_ptr<handoff::GrantGroupState> state, std::vector<Grant> grants)
+    : context_(std::move(context)), state_(std::move(state)), grants_(std::move(grants)) {}
+GrantGroup::GrantGroup(GrantGroup&&) noexcept = default;
+GrantGroup& GrantGroup::operator=(GrantGroup&& other) noexcept {
+  if (this != &other) {
+    if (state_ != nullptr) cancel("its handle was replaced");
+    context_ = std::move(other.context_);
+    state_ = std::move(other.state_);
+    grants_ = std::move(other.grants_);
+  }
+  return *this;
+}
+GrantGroup::~GrantGroup() {
+  if (state_ != nullptr) cancel("its handle was destroyed");
+}
+
+GrantGroupId GrantGroup::id() const { return state_->id; }
+State GrantGroup::state() const { return state_->life.state(); }
+Status GrantGroup::status() const { return state_->life.status(); }
+uint32_t GrantGroup::num_layers() const { return static_cast<uint32_t>(state_->layers.size()); }
+
+Gate GrantGroup::gate(uint32_t layer) const {
+  BATON_ASSERT(layer < state_->layers.size(),
+               "GrantGroup::gate: the layer's ordinal is below num_layers()");
+  return Gate(state_->layers[layer]);
+}
+Gate GrantGroup::all() const { return Gate(state_->all); }
+
+const Grant* GrantGroup::grant(uint32_t writer) const {
+  BATON_ASSERT(writer < grants_.size(), "GrantGroup::grant: the writer is below num_writers()");
+  return grants_[writer].is_valid() ? &grants_[writer] : nullptr;
+}
+std::vector<GrantRecord> GrantGroup::records() const {
+  std::vector<GrantRecord> out(grants_.size());
+  for (size_t i = 0; i < grants_.size(); ++i) {
+    if (grants_[i].is_valid()) out[i] = grants_[i].record();
+  }
+  return out;
+}
+
+// By its Grants: the first that is cancelled fails the group, and one that was complete by then
+// stays so.
+void GrantGroup::cancel(std::string reason) {
+  for (Grant& grant : grants_) {
+    if (grant.is_valid()) grant.cancel(reason);
+  }
+}
+Status GrantGroup::wait(uint32_t timeout_ms) const {
+  return wait_life(*context_, state_->life, timeout_ms, state_->describe());
+}
+
 // ---- Transfer
 // -------------------------------------------------------------------------------------------------------
 
@@ -203,6 +258,9 @@ Status Context::send_message(PeerId peer, uint64_t tag, std::span<const uint8_t>
 Result<Grant> Context::grant(const GrantRequest& request) { return impl_->grant(request); }
 Result<Grant> Context::grant_ranges(const RangeGrantRequest& request) {
   return impl_->grant_ranges(request);
+}
+Result<GrantGroup> Context::grant_group(const GrantGroupRequest& request) {
+  return impl_->grant_group(request);
 }
 Result<GrantOffer> Context::wait_offer(std::string_view tag, uint32_t timeout_ms) {
   return impl_->wait_offer(tag, timeout_ms);

@@ -16,7 +16,9 @@ bool GateState::slot_done(int64_t now_ns) {
   // Acquire and release: the last one has seen what every earlier one placed.
   const uint32_t before = remaining_.fetch_sub(1, std::memory_order_acq_rel);
   BATON_ASSERT(before > 0, "a gate was told of more slots than it waits for");
-  return before == 1 && open(Status::ok(), now_ns);
+  if (before > 1 || !open(Status::ok(), now_ns)) return false;
+  if (parent_ != nullptr) parent_->slot_done(now_ns);
+  return true;
 }
 
 bool GateState::fail(Status status, int64_t now_ns) {

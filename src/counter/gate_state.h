@@ -5,7 +5,9 @@
 //  1. closed -> opening -> open, once. Whoever moves it from closed (the data thread at zero, any
 //  thread on a failure)
 //     decides the status; everybody else's verdict is dropped.
-//  2. The status and the time are stored before the gate is open (release), and read only after
+//  2. A gate that arrives tells its parent, as one of the parent's slots; one that fails does not:
+//     whoever fails it decides about the parent.
+//  3. The status and the time are stored before the gate is open (release), and read only after
 //  (acquire).
 //
 // Ownership: shared; whoever opens it holds a reference meanwhile. Thread rule: thread-safe.
@@ -13,6 +15,8 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
+#include <utility>
 
 #include "baton/status.h"
 
@@ -26,6 +30,8 @@ class GateState {
   GateState(const GateState&) = delete;
   GateState& operator=(const GateState&) = delete;
 
+  // This gate is one of the slots of `parent`. REQUIRES: before it is shared, while it is closed.
+  void set_parent(std::shared_ptr<GateState> parent) { parent_ = std::move(parent); }
   // One slot reached its target, and its bytes are visible. True when this opened the gate (OK): it
   // was the last and nothing failed before. Release towards waiters. Does not allocate; a system
   // call only when somebody waits. REQUIRES: called at most num_slots times.
@@ -54,8 +60,9 @@ class GateState {
   // Threads in wait(). With phase_ a pair of flags (store mine, read yours; all four seq_cst): an
   // opener that reads 0 is sure that a later waiter reads kOpen, and skips the system call.
   mutable std::atomic<uint32_t> waiters_{0};
-  Status status_;          // written by the opener before kOpen
-  int64_t opened_ns_ = 0;  // likewise
+  Status status_;                      // written by the opener before kOpen
+  int64_t opened_ns_ = 0;              // likewise
+  std::shared_ptr<GateState> parent_;  // constant once shared
 };
 
 }  // namespace baton::counter

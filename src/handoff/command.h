@@ -23,6 +23,10 @@ namespace baton::handoff {
 struct OpenGrant {
   std::shared_ptr<GrantState> grant;
 };
+// All of one group: they are opened together, or the queue takes none.
+struct OpenGrants {
+  std::vector<std::shared_ptr<GrantState>> grants;
+};
 struct OpenTransfer {
   std::shared_ptr<TransferState> transfer;
 };
@@ -104,6 +108,6 @@ struct PeerMessage {
 using Command =
     std::variant<std::monostate, OpenGrant, OpenTransfer, AddChunk, SealTransfer, RunTask,
                  CancelGrant, CancelTransfer, PeerUp, PeerDown, ExpectPath, OpenStreamPath,
-                 OpenAddressedPath, ConnectPath, AbandonPath, PeerMessage>;
+                 OpenAddressedPath, ConnectPath, AbandonPath, PeerMessage, OpenGrants>;
 
 }  // namespace baton::handoff

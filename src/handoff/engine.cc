@@ -144,6 +144,9 @@ void Engine::execute(Command& command, int64_t now_ns) {
   std::visit(
       Overloaded{
           [](std::monostate) {}, [&](OpenGrant& open) { open_grant(open.grant, now_ns); },
+          [&](OpenGrants& open) {
+            for (const auto& grant : open.grants) open_grant(grant, now_ns);
+          },
           [&](OpenTransfer& open) { open_transfer(open.transfer, now_ns); },
           [&](AddChunk& add) {
             TransferState& transfer = *add.transfer;

@@ -22,6 +22,7 @@ wire::GrantOffer offer_of(const GrantState& grant, int64_t now_ns) {
   offer.source_cache = grant.source_cache;
   offer.tokens = grant.tokens;
   offer.block_lists = grant.block_lists;
+  offer.heads = grant.heads;
   for (uint32_t i = 0; i < grant.num_layers; ++i) {
     offer.slots.push_back({grant.layers[i].slot.value, grant.layers[i].generation});
     offer.units_per_slot.push_back(static_cast<uint32_t>(grant.layers[i].units));

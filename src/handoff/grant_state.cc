@@ -18,6 +18,7 @@ bool GrantState::begin_cancel(Status why, int64_t now_ns) {
 void GrantState::fail_gates(const Status& why, int64_t now_ns) {
   for (uint32_t i = 0; i < num_layers; ++i) layers[i].gate->fail(why, now_ns);
   if (all != nullptr) all->fail(why, now_ns);
+  if (group != nullptr) group->member_failed(*this, why, now_ns);
 }
 
 void GrantState::layer_arrived(uint32_t ordinal, int64_t now_ns) {

@@ -5,7 +5,8 @@
 //  1. Everything under "constant" is set before the state is shared.
 //  2. Gates fail from whoever wins Lifecycle::begin_cancel, and from a data thread that ends the
 //     Grant meanwhile; gates of layers open from the data thread.
-//  3. Slots go back only after the terminal state, and pages are quiet then.
+//  3. With its gates the failure of a Grant reaches its group, if it has one.
+//  4. Slots go back only after the terminal state, and pages are quiet then.
 //
 // Thread rule: per group of members, as commented.
 #pragma once
@@ -22,6 +23,7 @@
 #include "baton/layout.h"
 #include "src/counter/counter_table.h"
 #include "src/counter/gate_state.h"
+#include "src/handoff/grant_group_state.h"
 #include "src/handoff/lifecycle.h"
 #include "src/handoff/permission_table.h"
 #include "src/section/section_record.h"
@@ -45,7 +47,8 @@ class GrantState {
   // Fails every gate and starts the end. True for the one call that did. Any thread; does not
   // block.
   bool begin_cancel(Status why, int64_t now_ns);
-  // Opens every gate that is still closed with `why`. Any thread; idempotent; does not block.
+  // Opens every gate that is still closed with `why`, and those of its group. Any thread;
+  // idempotent; does not block.
   void fail_gates(const Status& why, int64_t now_ns);
   // Data thread: layer `ordinal` has all its units.
   void layer_arrived(uint32_t ordinal, int64_t now_ns);
@@ -65,11 +68,14 @@ class GrantState {
   CacheId target_cache;
   CacheId source_cache;
   TokenRange tokens;
+  std::vector<HeadRange> heads;  // as in GrantRequest
   std::vector<std::vector<uint32_t>> block_lists;
   std::vector<GrantOffer::Range> ranges;
   uint32_t num_layers = 0;
   std::unique_ptr<Layer[]> layers;
   std::shared_ptr<counter::GateState> all;
+  std::shared_ptr<GrantGroupState> group;  // nullptr: it is one of its own
+  uint32_t group_writer = 0;               // its place in the group's request
   uint64_t total_units = 0;
   uint64_t total_bytes = 0;
   int64_t granted_ns = 0;

@@ -145,6 +145,9 @@ void read(Reader& r, const fb::GrantOffer& in, GrantOffer& out) {
   r.structs("ranges", in.ranges(), out.ranges, [](const fb::Range& range) {
     return GrantRange{SectionId(range.section()), range.offset_bytes(), range.length_bytes()};
   });
+  r.structs("heads", in.heads(), out.heads, [](const fb::HeadRange& range) {
+    return HeadRange{range.first(), range.count()};
+  });
   out.allow_write = r.flag("allow_write", in.allow_write());
   out.allow_read = r.flag("allow_read", in.allow_read());
 }

@@ -161,12 +161,17 @@ EncodedBody add(Builder& b, const GrantOffer& m) {
   const auto slot_vector = b.CreateVectorOfStructs(slots);
   const auto units = b.CreateVector(m.units_per_slot);
   const auto range_vector = b.CreateVectorOfStructs(ranges);
-  return {fb::Body::GrantOffer,
-          fb::CreateGrantOffer(b, m.grant.value, static_cast<uint8_t>(m.kind), tag, m.lease_ms,
-                               m.deadline_ms, m.target_cache.value, m.source_cache.value,
-                               m.tokens.begin, m.tokens.end, lists, slot_vector, units,
-                               range_vector, m.allow_write ? 1 : 0, m.allow_read ? 1 : 0)
-              .Union()};
+  std::vector<fb::HeadRange> heads;
+  heads.reserve(m.heads.size());
+  for (const HeadRange& range : m.heads) heads.emplace_back(range.first, range.count);
+  const auto head_vector = b.CreateVectorOfStructs(heads);
+  return {
+      fb::Body::GrantOffer,
+      fb::CreateGrantOffer(b, m.grant.value, static_cast<uint8_t>(m.kind), tag, m.lease_ms,
+                           m.deadline_ms, m.target_cache.value, m.source_cache.value,
+                           m.tokens.begin, m.tokens.end, lists, slot_vector, units, range_vector,
+                           m.allow_write ? 1 : 0, m.allow_read ? 1 : 0, head_vector)
+          .Union()};
 }
 
 EncodedBody add(Builder& b, const Cancel& m) {

@@ -238,8 +238,10 @@ struct GrantOffer {
   CacheId source_cache;  // the receiver's of this message
   TokenRange tokens;
   std::vector<std::vector<uint32_t>> block_lists;  // one list per layer group
-  std::vector<SlotReference> slots;                // one per layer; its ordinal is its place here
-  std::vector<uint32_t> units_per_slot;            // as many as slots
+  // The heads that are sent, one range per layer group; empty: all that both caches hold.
+  std::vector<HeadRange> heads;
+  std::vector<SlotReference> slots;      // one per layer; its ordinal is its place here
+  std::vector<uint32_t> units_per_slot;  // as many as slots
   // ---- kRanges
   std::vector<GrantRange> ranges;
   bool allow_write = false;

@@ -162,6 +162,11 @@ Status check_kv(const GrantOffer& offer) {
   size_t blocks = 0;
   for (const auto& list : offer.block_lists) blocks += list.size();
   BATON_RETURN_IF_ERROR(check_limit("count of blocks", blocks, kMaxBlocks));
+  BATON_RETURN_IF_ERROR(check_limit("count of heads", offer.heads.size(), kMaxGroups));
+  for (size_t i = 0; i < offer.heads.size(); ++i) {
+    const uint64_t end = uint64_t{offer.heads[i].first} + offer.heads[i].count;
+    BATON_RETURN_IF_ERROR(check_limit("end of " + at("heads", i), end, kMaxHeads));
+  }
   BATON_RETURN_IF_ERROR(check_limit("count of slots", offer.slots.size(), kMaxLayers));
   if (offer.units_per_slot.size() != offer.slots.size()) {
     return Status(StatusCode::kInvalidArgument, std::to_string(offer.units_per_slot.size()) +
