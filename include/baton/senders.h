@@ -7,11 +7,13 @@
 //
 // The rule, per layer group:
 //  1. Going up through the heads that the target holds, the next ones are given to a source that
-//     holds them and has been given none yet: the one that can send the fewest in a row from here
-//     (what it holds of the target's heads ends first); among equals the k-th in order of index,
-//     k = (target_rank + the group's index) modulo their number.
-//  2. It is given all that it can send in a row, but at most `limit` heads.
-//  3. `limit` is the least number, found by bisection from ceil(heads / sources), with which all
+//     holds them and has been given none yet: one of those that hold the fewest of them in a row
+//     (what they hold of the target's heads ends first).
+//  2. These equals take turns in the order of their index, beginning with number turn * needed,
+//     modulo how many there are: turn = target_rank + the group's index, needed = how many sources
+//     it takes to give away what they hold from here.
+//  3. A source is given all that it can send in a row, but at most `limit` heads.
+//  4. `limit` is the least number, found by bisection from ceil(heads / sources), with which all
 //     heads that any source holds are given away.
 // Each source has one range of heads, which may be empty. Targets that hold the same heads should
 // have successive target_ranks: they are then served by different replicas.

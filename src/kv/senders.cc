@@ -12,45 +12,67 @@ namespace {
 
 using std::to_string;
 
+// Of the sources that hold `head` and have been given nothing: those whose heads end first.
+struct Candidates {
+  bool is_held = false;    // by any source, also one that has been given others
+  uint32_t next_held = 0;  // the next head that somebody holds from its beginning
+  uint32_t end = 0;        // where the candidates' heads end; 0: there are none
+};
+
+Candidates find_candidates(const std::vector<HeadRange>& held, const std::vector<HeadRange>& out,
+                           HeadRange target, uint32_t head) {
+  Candidates found;
+  found.next_held = target.end();
+  for (size_t source = 0; source < held.size(); ++source) {
+    const HeadRange& own = held[source];
+    if (own.is_empty()) continue;
+    if (own.first > head) found.next_held = std::min(found.next_held, own.first);
+    if (own.first > head || own.end() <= head) continue;
+    found.is_held = true;
+    if (!out[source].is_empty()) continue;
+    if (found.end == 0 || own.end() < found.end) found.end = own.end();
+  }
+  return found;
+}
+
 // Gives the heads of `target` away, at most `limit` to a source. held[s]: those of them that source
 // s holds. False when some head is left whose holders have all been given others.
-bool give_away(const std::vector<HeadRange>& held, HeadRange target, uint32_t limit, uint32_t turn,
+bool give_away(const std::vector<HeadRange>& held, HeadRange target, uint32_t limit, uint64_t turn,
                std::vector<HeadRange>& out) {
   out.assign(held.size(), HeadRange{});
-  std::vector<uint32_t> equals;
+  std::vector<size_t> equals;
+  uint32_t equals_end = 0;
+  uint64_t first = 0;  // of the equals: where their turn begins
   uint32_t head = target.first;
   while (head < target.end()) {
-    equals.clear();
-    uint32_t end = 0;
-    uint32_t next_held = target.end();
-    bool is_held = false;
-    for (uint32_t source = 0; source < held.size(); ++source) {
-      const HeadRange& own = held[source];
-      if (own.is_empty()) continue;
-      if (own.first > head) next_held = std::min(next_held, own.first);
-      if (own.first > head || head >= own.end()) continue;
-      is_held = true;
-      if (!out[source].is_empty()) continue;
-      if (equals.empty() || own.end() < end) {
-        equals.clear();
-        end = own.end();
-      }
-      if (own.end() == end) equals.push_back(source);
-    }
-    if (equals.empty()) {
-      if (is_held) return false;
-      head = next_held;  // a gap
+    const Candidates found = find_candidates(held, out, target, head);
+    if (found.end == 0) {
+      if (found.is_held) return false;
+      head = found.next_held;  // a gap
       continue;
     }
-    const uint32_t source = equals[turn % equals.size()];
-    out[source] = {head, std::min(limit, end - head)};
+    equals.clear();
+    for (size_t source = 0; source < held.size(); ++source) {
+      const HeadRange& own = held[source];
+      if (own.first <= head && own.end() == found.end) equals.push_back(source);
+    }
+    if (equals_end != found.end) {
+      equals_end = found.end;
+      first = turn * ((found.end - head + limit - 1) / limit);
+    }
+    size_t source = 0;
+    uint64_t place = first;
+    do {
+      source = equals[place++ % equals.size()];
+    } while (!out[source].is_empty());
+    out[source] = {head, std::min(limit, found.end - head)};
     head = out[source].end();
   }
   return true;
 }
 
 std::vector<HeadRange> assign_group(const std::vector<HeadRange>& held, HeadRange target,
-                                    uint32_t turn) {
+                                    uint64_t turn) {
   const auto sources = static_cast<uint32_t>(held.size());
   std::vector<HeadRange> out;
   uint32_t low = (target.count + sources - 1) / sources;
@@ -119,9 +141,8 @@ Result<SenderHeads> assign_senders(const SenderRequest& request) {
       held[i] = shared_heads(request.sources[i]->groups[g], request.target->groups[g]);
     }
     if (!request.allow_gaps) BATON_RETURN_IF_ERROR(check_held(g, held, target));
-    const auto turn =
-        static_cast<uint32_t>((uint64_t{request.target_rank} + g) % (uint64_t{1} << 32));
-    const std::vector<HeadRange> given = assign_group(held, target, turn);
+    const std::vector<HeadRange> given =
+        assign_group(held, target, uint64_t{request.target_rank} + g);
     for (size_t i = 0; i < given.size(); ++i) heads[i][g] = given[i];
   }
   return heads;

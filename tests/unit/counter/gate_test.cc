@@ -42,6 +42,33 @@ TEST(Gate, WithoutSlotsIsOpenFromTheStart) {
   EXPECT_EQ(state.opened_ns(), 42);
 }
 
+TEST(Gate, OneThatArrivesIsASlotOfItsParent) {
+  const auto parent = std::make_shared<GateState>(2, 0);
+  GateState first(2, 0);
+  GateState second(1, 0);
+  first.set_parent(parent);
+  second.set_parent(parent);
+  EXPECT_EQ(Gate(parent).remaining(), 2u);
+  first.slot_done(1);
+  EXPECT_TRUE(second.slot_done(2));
+  EXPECT_EQ(Gate(parent).remaining(), 1u);
+  EXPECT_FALSE(parent->is_open());
+  EXPECT_TRUE(first.slot_done(3));
+  EXPECT_TRUE(parent->poll().is_ok());
+  EXPECT_EQ(parent->opened_ns(), 3);
+}
+
+// Who fails it decides about the parent; a slot that arrives afterwards is not counted there.
+TEST(Gate, OneThatFailsLeavesItsParentAlone) {
+  const auto parent = std::make_shared<GateState>(1, 0);
+  GateState child(1, 0);
+  child.set_parent(parent);
+  EXPECT_TRUE(child.fail(Status(StatusCode::kCancelled, "no"), 1));
+  EXPECT_FALSE(child.slot_done(2));
+  EXPECT_FALSE(parent->is_open());
+  EXPECT_EQ(parent->remaining(), 1u);
+}
+
 TEST(Gate, AFailureOpensItAndLaterVerdictsAreDropped) {
   auto state = std::make_shared<GateState>(1, 0);
   const Gate gate(state);

@@ -37,6 +37,7 @@ class PlanTest : public testing::Test {
     request.target = &target_;
     if (knows_source_) request.source_blocks = source_blocks_;
     request.target_blocks = target_blocks_;
+    request.heads = heads_;
     request.tokens = tokens_;
     request.unit_bytes = unit_bytes_;
     return Plan::create(request);
@@ -51,6 +52,7 @@ class PlanTest : public testing::Test {
   Layout target_{{make_group(32, 2)}};
   BlockLists source_blocks_{{3, 9, 4}};
   BlockLists target_blocks_{{7, 1}};
+  std::vector<HeadRange> heads_;
   TokenRange tokens_{5, 40};
   uint32_t unit_bytes_ = 4096;
   bool knows_source_ = true;
@@ -151,6 +153,40 @@ TEST_F(PlanTest, GroupsHaveTheirOwnTokensAndLists) {
   EXPECT_EQ(plan->bytes_of_layer(3), 2u * 8 * 384);
   EXPECT_EQ(plan->units_in(3, {5, 32}), 0u);
   EXPECT_EQ(plan->units_in(3, {32, 40}), 2u);
+}
+
+TEST_F(PlanTest, SendsOnlyTheHeadsThatAreNamed) {
+  LayerGroup other = make_group(16, 1);
+  other.layers = {6, 7};
+  source_.groups.push_back(other);
+  target_.groups.push_back(other);
+  source_blocks_.push_back({0, 1, 2});
+  target_blocks_.push_back({0, 1, 2});
+  heads_ = {{1, 1}, {}};
+  const auto plan = create();
+  ASSERT_TRUE(plan.is_ok()) << plan.status().to_string();
+  EXPECT_EQ(plan->num_layers(), 4u);
+  // One row a token in the target: an extent each.
+  EXPECT_EQ(plan->units_of_layer(0), 2u * 35);
+  EXPECT_EQ(plan->bytes_of_layer(0), 2u * 35 * 128);
+  EXPECT_EQ(plan->units_of_layer(2), 0u);
+  EXPECT_EQ(plan->units_in(2, {5, 40}), 0u);
+  EXPECT_EQ(plan->total_bytes(), 4u * 35 * 128);
+  Unit unit;
+  EXPECT_FALSE(plan->cursor(3).next(unit));
+  ASSERT_TRUE(plan->cursor(0).next(unit));
+  EXPECT_EQ(unit.target_offset_bytes, 7u * 12288 + (5 * 3 + 1) * 128);
+  EXPECT_EQ(unit.sources[0], (SourceRange{3 * 6144 + (5 * 3 + 1) * 128, SectionId(1), 128}));
+}
+
+TEST_F(PlanTest, RefusesHeadsThatNotBothHold) {
+  heads_ = {{0, 2}, {0, 1}};
+  expect_error(StatusCode::kInvalidArgument, "heads are named for 2 of 1 layer groups");
+  heads_ = {{}};
+  expect_error(StatusCode::kInvalidArgument, "the request names no head of any layer group");
+  heads_ = {{1, 3}};
+  expect_error(StatusCode::kMismatch,
+               "group 0: heads [1, 4) are to be sent; source holds [0, 3), target holds [0, 3)");
 }
 
 TEST_F(PlanTest, RefusesBadTokensAndUnitBytes) {

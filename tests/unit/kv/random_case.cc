@@ -55,6 +55,8 @@ bool share_head(const LayerGroup& a, const LayerGroup& b) {
   return a.head_first < b.head_first + b.heads && b.head_first < a.head_first + a.heads;
 }
 
+}  // namespace
+
 void make_blocks(Random& random, LayerGroup& group, baton::TokenRange tokens, Side& side) {
   const uint32_t needed = blocks_of_group(group, tokens);
   group.num_blocks = needed + pick_skewed(random, 0, 4);
@@ -69,11 +71,9 @@ void make_blocks(Random& random, LayerGroup& group, baton::TokenRange tokens, Si
   side.blocks.push_back(std::move(blocks));
 }
 
-// Tensors of a group: each in an area of its own, or all interleaved block by block.
-void place(Random& random, LayerGroup& group, Side& side) {
+void place_tensors(Random& random, bool is_interleaved, LayerGroup& group, Side& side) {
   const size_t count = group.layers.size() * group.tensors_per_layer;
   const uint64_t block = block_bytes(group);
-  const bool is_interleaved = random.chance(1, 3);
   const uint64_t pad = random.chance(1, 2) ? 0 : random.below(100);
   size_t section = random.below(side.section_bytes.size());
   uint64_t shared_base = side.section_bytes[section] + random.below(50);
@@ -124,8 +124,6 @@ std::string describe(const char* name, const Side& side) {
   return text;
 }
 
-}  // namespace
-
 RandomCase make_random_case(Random& random) {
   RandomCase c;
   c.tokens.begin = random.chance(1, 3) ? 0 : pick_skewed(random, 0, 150);
@@ -144,8 +142,8 @@ RandomCase make_random_case(Random& random) {
     if (random.chance(1, 3)) target.block_tokens = source.block_tokens;
     make_blocks(random, source, c.tokens, c.source);
     make_blocks(random, target, c.tokens, c.target);
-    place(random, source, c.source);
-    place(random, target, c.target);
+    place_tensors(random, random.chance(1, 3), source, c.source);
+    place_tensors(random, random.chance(1, 3), target, c.target);
     c.source.layout.groups.push_back(std::move(source));
     c.target.layout.groups.push_back(std::move(target));
   }
@@ -153,10 +151,31 @@ RandomCase make_random_case(Random& random) {
   return c;
 }
 
+void restrict_heads(Random& random, RandomCase& c) {
+  const size_t num_groups = c.target.layout.groups.size();
+  c.heads.assign(num_groups, {});
+  const uint64_t kept = random.below(num_groups);  // one group at least sends something
+  for (size_t g = 0; g < num_groups; ++g) {
+    if (g != kept && random.chance(1, 4)) continue;
+    const LayerGroup& source = c.source.layout.groups[g];
+    const LayerGroup& target = c.target.layout.groups[g];
+    const uint32_t first = std::max(source.head_first, target.head_first);
+    const uint32_t end =
+        std::min(source.head_first + source.heads, target.head_first + target.heads);
+    const uint32_t from = pick(random, first, end - 1);
+    c.heads[g] = {from, pick(random, 1, end - from)};
+  }
+}
+
 std::string describe(const RandomCase& c) {
+  std::string heads;
+  for (const baton::HeadRange& range : c.heads) {
+    heads += " [" + std::to_string(range.first) + ", " + std::to_string(range.end()) + ")";
+  }
   return "tokens [" + std::to_string(c.tokens.begin) + ", " + std::to_string(c.tokens.end) +
-         "), unit_bytes " + std::to_string(c.unit_bytes) + "\n" + describe("source", c.source) +
-         describe("target", c.target);
+         "), unit_bytes " + std::to_string(c.unit_bytes) +
+         ", heads sent:" + (c.heads.empty() ? " all" : heads) + "\n" +
+         describe("source", c.source) + describe("target", c.target);
 }
 
 }  // namespace baton_test

@@ -21,10 +21,26 @@ struct RandomCase {
   Side target;
   baton::TokenRange tokens;
   uint32_t unit_bytes = 0;
-  std::vector<baton::TokenRange> chunks;  // partition of `tokens`, in order
+  std::vector<baton::HeadRange> heads = {};  // that are sent, by group; empty: all that both hold
+  std::vector<baton::TokenRange> chunks;     // partition of `tokens`, in order
 };
 
 RandomCase make_random_case(baton::base::Random& random);
+// Restricts the case to some heads of each group, of some groups none.
+void restrict_heads(baton::base::Random& random, RandomCase& c);
+
+// ---- its parts, for other cases
+
+// A block list of the length that the tokens need, and num_blocks to hold it.
+void make_blocks(baton::base::Random& random, baton::LayerGroup& group, baton::TokenRange tokens,
+                 Side& side);
+// Places of the group's tensors: each in an area of its own, or all interleaved block by block.
+void place_tensors(baton::base::Random& random, bool is_interleaved, baton::LayerGroup& group,
+                   Side& side);
+// A side with 1 to 3 sections and nothing in them.
+Side make_side(baton::base::Random& random);
+std::vector<baton::TokenRange> make_chunks(baton::base::Random& random, baton::TokenRange tokens);
+std::string describe(const char* name, const Side& side);
 
 // For messages of failed tests.
 std::string describe(const RandomCase& c);

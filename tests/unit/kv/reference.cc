@@ -18,45 +18,32 @@ struct Row {
   uint32_t source_block;  // position in the list
 };
 
-uint32_t first_token(const LayerGroup& group, baton::TokenRange tokens) {
-  if (group.kind == GroupKind::kLinearState) return tokens.end - 1;
-  if (group.kind != GroupKind::kSlidingWindow) return tokens.begin;
-  return std::max<uint32_t>(
-      tokens.begin, tokens.end > group.window_tokens ? tokens.end - group.window_tokens : 0);
-}
-
 uint32_t list_position(const LayerGroup& group, uint32_t first, uint32_t token) {
   return token / group.block_tokens - first / group.block_tokens;
-}
-
-uint64_t address(const LayerGroup& group, const TensorPlace& place,
-                 const std::vector<uint32_t>& blocks, uint32_t first, uint32_t token,
-                 uint32_t head) {
-  const uint64_t row = uint64_t{group.head_elements} * baton::dtype_bytes(group.dtype);
-  const uint64_t t = token % group.block_tokens;
-  const uint64_t h = head - group.head_first;
-  const uint64_t index =
-      group.order == TokenOrder::kNHD ? t * group.heads + h : h * group.block_tokens + t;
-  return place.offset_bytes +
-         blocks[list_position(group, first, token)] * place.block_stride_bytes + index * row;
 }
 
 bool holds(const LayerGroup& group, uint32_t head) {
   return head >= group.head_first && head < group.head_first + group.heads;
 }
 
+bool is_sent(const RandomCase& c, size_t g, uint32_t head) {
+  return c.heads.empty() ||
+         (head >= c.heads[g].first && head < c.heads[g].first + c.heads[g].count);
+}
+
 std::vector<Row> rows_of(const RandomCase& c, size_t g, size_t place) {
   const LayerGroup& source = c.source.layout.groups[g];
   const LayerGroup& target = c.target.layout.groups[g];
-  const uint32_t first = first_token(target, c.tokens);
+  const uint32_t first = reference_first_token(target, c.tokens);
   std::vector<Row> rows;
   for (uint32_t token = first; token < c.tokens.end; ++token) {
     for (uint32_t head = 0; head < target.heads_total; ++head) {
-      if (!holds(source, head) || !holds(target, head)) continue;
-      rows.push_back({token, head,
-                      address(target, target.places[place], c.target.blocks[g], first, token, head),
-                      address(source, source.places[place], c.source.blocks[g], first, token, head),
-                      list_position(source, first, token)});
+      if (!holds(source, head) || !holds(target, head) || !is_sent(c, g, head)) continue;
+      rows.push_back(
+          {token, head,
+           reference_address(target, target.places[place], c.target.blocks[g], first, token, head),
+           reference_address(source, source.places[place], c.source.blocks[g], first, token, head),
+           list_position(source, first, token)});
     }
   }
   return rows;
@@ -107,12 +94,31 @@ void cut(const std::vector<Row>& rows, uint32_t row_bytes, uint32_t unit_bytes,
 
 }  // namespace
 
+uint32_t reference_first_token(const LayerGroup& group, baton::TokenRange tokens) {
+  if (group.kind == GroupKind::kLinearState) return tokens.end - 1;
+  if (group.kind != GroupKind::kSlidingWindow) return tokens.begin;
+  return std::max<uint32_t>(
+      tokens.begin, tokens.end > group.window_tokens ? tokens.end - group.window_tokens : 0);
+}
+
+uint64_t reference_address(const LayerGroup& group, const TensorPlace& place,
+                           const std::vector<uint32_t>& blocks, uint32_t first, uint32_t token,
+                           uint32_t head) {
+  const uint64_t row = uint64_t{group.head_elements} * baton::dtype_bytes(group.dtype);
+  const uint64_t t = token % group.block_tokens;
+  const uint64_t h = head - group.head_first;
+  const uint64_t index =
+      group.order == TokenOrder::kNHD ? t * group.heads + h : h * group.block_tokens + t;
+  return place.offset_bytes +
+         blocks[list_position(group, first, token)] * place.block_stride_bytes + index * row;
+}
+
 std::vector<ReferenceUnit> reference_units(const RandomCase& c) {
   std::vector<ReferenceUnit> units;
   uint32_t ordinal = 0;
   for (size_t g = 0; g < c.target.layout.groups.size(); ++g) {
     const LayerGroup& target = c.target.layout.groups[g];
-    const uint32_t first = first_token(target, c.tokens);
+    const uint32_t first = reference_first_token(target, c.tokens);
     const auto row =
         static_cast<uint32_t>(uint64_t{target.head_elements} * baton::dtype_bytes(target.dtype));
     for (size_t place = 0; place < target.places.size(); ++place) {

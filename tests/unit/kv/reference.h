@@ -22,6 +22,13 @@ struct ReferenceUnit {
   std::vector<baton::kv::SourceRange> sources;
 };
 
+// First token of the range that is handed over for this group, and where a row of one (token, head)
+// lies in its section.
+uint32_t reference_first_token(const baton::LayerGroup& group, baton::TokenRange tokens);
+uint64_t reference_address(const baton::LayerGroup& group, const baton::TensorPlace& place,
+                           const std::vector<uint32_t>& blocks, uint32_t first_token,
+                           uint32_t token, uint32_t head);
+
 // All units, in the order that cursors promise.
 std::vector<ReferenceUnit> reference_units(const RandomCase& c);
 

@@ -48,6 +48,18 @@ TEST(Limits, BlocksOverAllGroups) {
   expect_refused(offer, StatusCode::kOutOfRange, "count of blocks is 1048577");
 }
 
+TEST(Limits, HeadsOfAGrant) {
+  GrantOffer offer = kv_offer();
+  offer.heads.assign(kMaxGroups, HeadRange{kMaxHeads - 1, 1});
+  EXPECT_TRUE(encode(offer).is_ok());
+  offer.heads[3] = {kMaxHeads, 1};
+  expect_refused(offer, StatusCode::kOutOfRange, "end of heads[3] is 65537");
+  offer.heads[3] = {UINT32_MAX, UINT32_MAX};
+  expect_refused(offer, StatusCode::kOutOfRange, "end of heads[3] is 8589934590");
+  offer.heads.assign(kMaxGroups + 1, HeadRange{});
+  expect_refused(offer, StatusCode::kOutOfRange, "count of heads is 65");
+}
+
 TEST(Limits, SlotsAndTheirUnitsAgree) {
   GrantOffer offer = kv_offer();
   offer.slots = {{1, 1}};

@@ -63,6 +63,7 @@ wire::GrantOffer sample_kv_offer() {
   offer.source_cache = CacheId(2);
   offer.tokens = {17, 1000};
   offer.block_lists = {{5, 1, 4, 0xffffffffu}, {}, {9}};
+  offer.heads = {{3, 1}, {}, {0, kMaxHeads}};
   offer.slots = {{0, 0}, {wire::kMaxSlotIndex, wire::kMaxGeneration}};
   offer.units_per_slot = {12, 0xffffffffu};
   return offer;
