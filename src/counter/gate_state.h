@@ -6,7 +6,7 @@
 //  thread on a failure)
 //     decides the status; everybody else's verdict is dropped.
 //  2. A gate that arrives tells its parent, as one of the parent's slots; one that fails does not:
-//     whoever fails it decides about the parent.
+//     whoever fails it decides about the parent. It is open before the parent counts it.
 //  3. The status and the time are stored before the gate is open (release), and read only after
 //  (acquire).
 //
