@@ -1,9 +1,11 @@
 #include "examples/reference_engine/forward_pass.h"
 
 #include <algorithm>
+#include <array>
 #include <new>
 #include <string>
 
+#include "examples/reference_engine/engine_assert.h"
 #include "examples/reference_engine/kernels.h"
 #include "examples/reference_engine/matrix_product.h"
 
@@ -27,6 +29,34 @@ void for_rows(ComputePool& pool, uint32_t rows, const Body& body) {
   });
 }
 
+// Products to be computed at once; those of an empty part are none.
+class Products {
+ public:
+  void add(const Product& product) {
+    if (product.weights.outputs == 0 || product.weights.inputs == 0) return;
+    list_[count_++] = product;
+  }
+  std::span<const Product> list() const { return std::span(list_).first(count_); }
+
+ private:
+  std::array<Product, kMaxProducts> list_;
+  size_t count_ = 0;
+};
+
+// All parts in one process: nothing to wait for.
+class OwnSums final : public PartialSums {
+ public:
+  explicit OwnSums(size_t floats) : floats_(floats), buffer_(floats * kTensorParts) {}
+
+  float* partial(uint32_t part) override { return buffer_.data() + floats_ * part; }
+  Status meet() override { return Status::ok(); }
+  const float* met(uint32_t part) const override { return buffer_.data() + floats_ * part; }
+
+ private:
+  size_t floats_;
+  FloatBuffer buffer_;
+};
+
 }  // namespace
 
 Result<ForwardPass> ForwardPass::create(const Model& model, ComputePool& pool,
@@ -48,20 +78,41 @@ ForwardPass::ForwardPass(const Model& model, ComputePool& pool, const ForwardOpt
     : model_(&model),
       pool_(&pool),
       chunk_tokens_(options.chunk_tokens),
-      qkv_width_(model.config().query_width() + 2 * model.config().kv_width()),
-      attention_(model.config(), model.config().context_tokens),
+      held_(options.parts),
+      sums_(options.sums),
+      attention_(model.config(), options.parts, model.config().context_tokens),
       hidden_(size_t{chunk_tokens_} * model.config().hidden),
       normal_(size_t{chunk_tokens_} * model.config().hidden),
-      qkv_(size_t{chunk_tokens_} * qkv_width_),
-      attended_(size_t{chunk_tokens_} * model.config().query_width()),
-      gate_up_(size_t{chunk_tokens_} * 2 * model.config().feed_forward),
-      activated_(size_t{chunk_tokens_} * model.config().feed_forward),
-      logits_(model.config().vocabulary) {}
+      logits_(model.config().vocabulary) {
+  ENGINE_ASSERT(overlap(held_, model.parts()) == held_);
+  ENGINE_ASSERT((held_ == kAllParts) == (sums_ == nullptr));
+  const size_t rows = chunk_tokens_;
+  uint32_t stored = kv_heads_of(model.config(), held_).first;
+  for (uint32_t index = held_.first; index < held_.end(); ++index) {
+    Part& part = parts_.emplace_back();
+    part.index = index;
+    part.cut = tensor_part(model.config(), index);
+    part.stored_kv_heads.first = std::max(part.cut.kv_heads.first, stored);
+    stored = std::max(stored, part.cut.kv_heads.end());
+    part.stored_kv_heads.count = stored - part.stored_kv_heads.first;
+    part.query_width = part.cut.query_heads.count * model.config().head_dim;
+    part.kv_width = part.cut.kv_heads.count * model.config().head_dim;
+    part.query = FloatBuffer(rows * part.query_width);
+    part.key = FloatBuffer(rows * part.kv_width);
+    part.value = FloatBuffer(rows * part.kv_width);
+    part.attended = FloatBuffer(rows * part.query_width);
+    part.gate_up = FloatBuffer(rows * 2 * part.cut.feed_forward.count);
+    part.activated = FloatBuffer(rows * part.cut.feed_forward.count);
+  }
+  if (sums_ != nullptr) return;
+  own_sums_ = std::make_unique<OwnSums>(rows * model.config().hidden);
+  sums_ = own_sums_.get();
+}
 
-KvShape ForwardPass::kv_shape(const ModelConfig& config) {
+KvShape ForwardPass::kv_shape(const ModelConfig& config, const IndexRange& parts) {
   KvShape shape;
   shape.layers = config.layers;
-  shape.kv_heads = config.kv_heads;
+  shape.kv_heads = kv_heads_of(config, parts).count;
   shape.head_dim = config.head_dim;
   return shape;
 }
@@ -69,7 +120,7 @@ KvShape ForwardPass::kv_shape(const ModelConfig& config) {
 Status ForwardPass::check(const Sequence& sequence, std::span<const uint32_t> tokens) const {
   const ModelConfig& config = model_->config();
   const KvShape& shape = sequence.pool().shape();
-  if (shape.layers != config.layers || shape.kv_heads != config.kv_heads ||
+  if (shape.layers != config.layers || shape.kv_heads != kv_heads_of(config, held_).count ||
       shape.head_dim != config.head_dim) {
     return Status(StatusCode::kInvalidArgument, "the KV pool has another shape than the model");
   }
@@ -120,15 +171,14 @@ Status ForwardPass::prefill_chunk(Sequence& sequence, std::span<const uint32_t> 
     if (hooks != nullptr) BATON_RETURN_IF_ERROR(hooks->on_layer_kv_final(chunk, layer));
     // Nobody reads what the last layer would compute from its KV.
     if (layer + 1 == layers) break;
-    attend(sequence, layer, rows, chunk.begin_token);
-    feed_forward(layer, rows);
+    BATON_RETURN_IF_ERROR(attend(sequence, layer, rows, chunk.begin_token));
+    BATON_RETURN_IF_ERROR(feed_forward(layer, rows));
     if (hooks != nullptr) hooks->on_layer_output(layer, hidden_rows(rows));
   }
   return Status::ok();
 }
 
-Result<std::span<const float>> ForwardPass::decode(Sequence& sequence, uint32_t token,
-                                                   ForwardHooks* hooks) {
+Status ForwardPass::step(Sequence& sequence, uint32_t token, ForwardHooks* hooks) {
   const std::span<const uint32_t> tokens(&token, 1);
   BATON_RETURN_IF_ERROR(check(sequence, tokens));
   const uint32_t position = sequence.length_tokens();
@@ -137,13 +187,21 @@ Result<std::span<const float>> ForwardPass::decode(Sequence& sequence, uint32_t 
     project(layer, 1, position);
     if (hooks != nullptr) BATON_RETURN_IF_ERROR(hooks->before_layer_attention(layer));
     append_kv(sequence, layer, 1, position);
-    attend(sequence, layer, 1, position);
-    feed_forward(layer, 1);
+    BATON_RETURN_IF_ERROR(attend(sequence, layer, 1, position));
+    BATON_RETURN_IF_ERROR(feed_forward(layer, 1));
     if (hooks != nullptr) hooks->on_layer_output(layer, hidden_rows(1));
   }
   sequence.advance(1);
+  return Status::ok();
+}
+
+Result<std::span<const float>> ForwardPass::decode(Sequence& sequence, uint32_t token,
+                                                   ForwardHooks* hooks) {
+  BATON_RETURN_IF_ERROR(step(sequence, token, hooks));
   normalize(1, model_->output_norm());
-  multiply(*pool_, normal_.data(), 1, model_->output(), ProductMode::kStore, logits_.data());
+  const Product output{normal_.data(), model_->config().hidden, model_->output(), logits_.data(),
+                       model_->config().vocabulary};
+  multiply(*pool_, {&output, 1}, 1);
   return std::span<const float>(logits_.span());
 }
 
@@ -164,50 +222,115 @@ void ForwardPass::normalize(uint32_t rows, std::span<const float> weight) {
 }
 
 void ForwardPass::project(uint32_t layer, uint32_t rows, uint32_t first_position) {
-  const ModelConfig& config = model_->config();
   const LayerWeights& weights = model_->layer(layer);
+  const uint32_t hidden = model_->config().hidden;
   normalize(rows, weights.attention_norm);
-  multiply(*pool_, normal_.data(), rows, weights.qkv, ProductMode::kStore, qkv_.data());
-  const size_t head_dim = config.head_dim;
+  Products products;
+  for (Part& part : parts_) {
+    const PartWeights& own = weights.parts[part.index];
+    products.add({normal_.data(), hidden, own.query, part.query.data(), part.query_width});
+    // Copies of a KV head are the same on every rank, however many others it computes.
+    const uint32_t head_dim = model_->config().head_dim;
+    products.add({normal_.data(), hidden, own.key, part.key.data(), part.kv_width, head_dim});
+    products.add({normal_.data(), hidden, own.value, part.value.data(), part.kv_width, head_dim});
+  }
+  multiply(*pool_, products.list(), rows);
   for_rows(*pool_, rows, [&](uint32_t row) {
-    float* head = qkv_.data() + size_t{row} * qkv_width_;
-    // Key heads follow the query heads and are turned, too; values are not.
-    for (uint32_t i = 0; i < config.heads + config.kv_heads; ++i, head += head_dim) {
-      rotate_pairs({head, head_dim}, model_->rope_cosine(first_position + row),
-                   model_->rope_sine(first_position + row));
-    }
+    for (Part& part : parts_) turn(part, row, first_position + row);
   });
+}
+
+void ForwardPass::turn(Part& part, uint32_t row, uint32_t position) {
+  const size_t head_dim = model_->config().head_dim;
+  const auto turn_heads = [&](float* heads, uint32_t count) {
+    for (uint32_t i = 0; i < count; ++i) {
+      rotate_pairs({heads + i * head_dim, head_dim}, model_->rope_cosine(position),
+                   model_->rope_sine(position));
+    }
+  };
+  turn_heads(part.query.data() + size_t{row} * part.query_width, part.cut.query_heads.count);
+  turn_heads(part.key.data() + size_t{row} * part.kv_width, part.cut.kv_heads.count);
 }
 
 void ForwardPass::append_kv(Sequence& sequence, uint32_t layer, uint32_t rows,
                             uint32_t first_position) {
-  const size_t query_width = model_->config().query_width();
-  const size_t kv_width = model_->config().kv_width();
+  const size_t head_dim = model_->config().head_dim;
+  const uint32_t first_held = kv_heads_of(model_->config(), held_).first;
   for_rows(*pool_, rows, [&](uint32_t row) {
-    const float* key = qkv_.data() + size_t{row} * qkv_width_ + query_width;
-    sequence.store_token(layer, KvTensor::kKey, first_position + row, {key, kv_width});
-    sequence.store_token(layer, KvTensor::kValue, first_position + row, {key + kv_width, kv_width});
+    for (const Part& part : parts_) {
+      const IndexRange& stored = part.stored_kv_heads;
+      if (stored.is_empty()) continue;
+      const size_t at =
+          size_t{row} * part.kv_width + (stored.first - part.cut.kv_heads.first) * head_dim;
+      const size_t floats = stored.count * head_dim;
+      const uint32_t head = stored.first - first_held;
+      const uint32_t position = first_position + row;
+      sequence.store_token(layer, KvTensor::kKey, position, {part.key.data() + at, floats}, head);
+      sequence.store_token(layer, KvTensor::kValue, position, {part.value.data() + at, floats},
+                           head);
+    }
   });
 }
 
-void ForwardPass::attend(const Sequence& sequence, uint32_t layer, uint32_t rows,
-                         uint32_t first_position) {
-  attention_.run(*pool_, sequence, layer, {qkv_.data(), rows, qkv_width_, first_position},
-                 attended_.data());
-  multiply(*pool_, attended_.data(), rows, model_->layer(layer).attention_output, ProductMode::kAdd,
-           hidden_.data());
+Status ForwardPass::attend(const Sequence& sequence, uint32_t layer, uint32_t rows,
+                           uint32_t first_position) {
+  std::array<Attention::PartRows, kTensorParts> heads;
+  Products products;
+  for (size_t i = 0; i < parts_.size(); ++i) {
+    Part& part = parts_[i];
+    heads[i] = {part.cut.query_heads, part.query.data(), part.query_width, part.attended.data(),
+                part.query_width};
+    products.add({part.attended.data(), part.query_width,
+                  model_->layer(layer).parts[part.index].attention_output,
+                  sums_->partial(part.index), model_->config().hidden});
+  }
+  attention_.run(*pool_, sequence, layer, std::span(heads).first(parts_.size()), rows,
+                 first_position);
+  multiply(*pool_, products.list(), rows);
+  return add_up(Sum::kAttention, rows);
 }
 
-void ForwardPass::feed_forward(uint32_t layer, uint32_t rows) {
+Status ForwardPass::feed_forward(uint32_t layer, uint32_t rows) {
   const LayerWeights& weights = model_->layer(layer);
-  const size_t width = model_->config().feed_forward;
+  const uint32_t hidden = model_->config().hidden;
   normalize(rows, weights.feed_forward_norm);
-  multiply(*pool_, normal_.data(), rows, weights.gate_up, ProductMode::kStore, gate_up_.data());
+  Products widen;
+  Products narrow;
+  for (Part& part : parts_) {
+    const PartWeights& own = weights.parts[part.index];
+    const uint32_t width = part.cut.feed_forward.count;
+    widen.add({normal_.data(), hidden, own.gate, part.gate_up.data(), 2 * width});
+    widen.add({normal_.data(), hidden, own.up, part.gate_up.data() + width, 2 * width});
+    narrow.add({part.activated.data(), width, own.down, sums_->partial(part.index), hidden});
+  }
+  multiply(*pool_, widen.list(), rows);
   for_rows(*pool_, rows, [&](uint32_t row) {
-    swiglu({gate_up_.data() + row * 2 * width, 2 * width},
-           {activated_.data() + row * width, width});
+    for (Part& part : parts_) {
+      const size_t width = part.cut.feed_forward.count;
+      swiglu({part.gate_up.data() + row * 2 * width, 2 * width},
+             {part.activated.data() + row * width, width});
+    }
   });
-  multiply(*pool_, activated_.data(), rows, weights.down, ProductMode::kAdd, hidden_.data());
+  multiply(*pool_, narrow.list(), rows);
+  return add_up(Sum::kFeedForward, rows);
+}
+
+Status ForwardPass::add_up(Sum sum, uint32_t rows) {
+  BATON_RETURN_IF_ERROR(sums_->meet());
+  std::array<const float*, kTensorParts> partials{};
+  size_t count = 0;
+  for (uint32_t index = 0; index < kTensorParts; ++index) {
+    const TensorPart part = tensor_part(model_->config(), index);
+    const IndexRange& inputs = sum == Sum::kAttention ? part.query_heads : part.feed_forward;
+    if (!inputs.is_empty()) partials[count++] = sums_->met(index);
+  }
+  const size_t width = model_->config().hidden;
+  for_rows(*pool_, rows, [&](uint32_t row) {
+    std::array<const float*, kTensorParts> at = partials;
+    for (size_t i = 0; i < count; ++i) at[i] += row * width;
+    add_partials({hidden_.data() + row * width, width}, std::span(at).first(count));
+  });
+  return Status::ok();
 }
 
 std::span<const float> ForwardPass::hidden_rows(uint32_t rows) const {

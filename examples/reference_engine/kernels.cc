@@ -67,6 +67,22 @@ void swiglu(std::span<const float> gate_up, std::span<float> out) {
   }
 }
 
+void add_partials(std::span<float> hidden, std::span<const float* const> partials) {
+  ENGINE_ASSERT(!partials.empty() && partials.size() <= 3);
+  const float* a = partials[0];
+  const float* b = partials.size() > 1 ? partials[1] : nullptr;
+  const float* c = partials.size() > 2 ? partials[2] : nullptr;
+  float* out = hidden.data();
+  const size_t count = hidden.size();
+  if (c != nullptr) {
+    for (size_t i = 0; i < count; ++i) out[i] += (a[i] + b[i]) + c[i];
+  } else if (b != nullptr) {
+    for (size_t i = 0; i < count; ++i) out[i] += a[i] + b[i];
+  } else {
+    for (size_t i = 0; i < count; ++i) out[i] += a[i];
+  }
+}
+
 void masked_softmax(std::span<float> scores, uint32_t valid, float scale) {
   ENGINE_ASSERT(valid >= 1 && valid <= scores.size());
   float* score = scores.data();

@@ -24,6 +24,10 @@ void rotate_pairs(std::span<float> head, std::span<const float> cosine,
 // REQUIRES: gate_up.size() == 2 * out.size().
 void swiglu(std::span<const float> gate_up, std::span<float> out);
 
+// hidden[i] += (partials[0][i] + partials[1][i]) + partials[2][i]; of one or two partials, without
+// the rest. REQUIRES: 1 to 3 partials, each as long as hidden.
+void add_partials(std::span<float> hidden, std::span<const float* const> partials);
+
 // In place: scores[i] = exp(scores[i] * scale - max) / sum over [0, valid); zero in [valid, end).
 // REQUIRES: 1 <= valid <= scores.size().
 void masked_softmax(std::span<float> scores, uint32_t valid, float scale);

@@ -153,13 +153,15 @@ uint8_t* KvPool::block(uint32_t layer, KvTensor tensor, uint32_t block_index) {
 }
 
 void KvPool::store_token(uint32_t layer, KvTensor tensor, uint32_t block_index, uint32_t token,
-                         std::span<const float> heads) {
+                         std::span<const float> heads, uint32_t first_head) {
   const KvShape& form = shape();
-  ENGINE_ASSERT(token < form.block_tokens && heads.size() == size_t{form.kv_heads} * form.head_dim);
+  const auto count = static_cast<uint32_t>(heads.size() / form.head_dim);
+  ENGINE_ASSERT(token < form.block_tokens && heads.size() % form.head_dim == 0);
+  ENGINE_ASSERT(first_head <= form.kv_heads && count <= form.kv_heads - first_head);
   uint8_t* const base = block(layer, tensor, block_index);
-  for (uint32_t head = 0; head < form.kv_heads; ++head) {
+  for (uint32_t head = 0; head < count; ++head) {
     const float* from = heads.data() + size_t{head} * form.head_dim;
-    uint8_t* to = base + form.head_offset_bytes(token, head);
+    uint8_t* to = base + form.head_offset_bytes(token, first_head + head);
     if (form.type == KvType::kFloat32) {
       std::memcpy(to, from, form.head_bytes());
       continue;

@@ -87,9 +87,10 @@ class KvPool {
   uint8_t* block(uint32_t layer, KvTensor tensor, uint32_t block);
   const uint8_t* block(uint32_t layer, KvTensor tensor, uint32_t block) const;
 
-  // Rounds kv_heads * head_dim floats, head by head, into the slot of `token` (within its block).
+  // Rounds some heads of head_dim floats each, from head `first_head` on, into the slot of `token`
+  // (within its block).
   void store_token(uint32_t layer, KvTensor tensor, uint32_t block, uint32_t token,
-                   std::span<const float> heads);
+                   std::span<const float> heads, uint32_t first_head = 0);
   // The first `tokens` tokens of one head, from the pages of `blocks`, to out[tokens][head_dim].
   void load_head(uint32_t layer, KvTensor tensor, std::span<const uint32_t> blocks, uint32_t head,
                  uint32_t tokens, float* out) const;

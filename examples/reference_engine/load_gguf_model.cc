@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "examples/reference_engine/dequantize.h"
-#include "examples/reference_engine/engine_assert.h"
 #include "examples/reference_engine/load_model.h"
 #include "examples/reference_engine/load_tokenizer.h"
 
@@ -29,7 +28,7 @@ constexpr const char* kOutput = "output.weight";
 // One tensor of the file and where it goes.
 struct LoadStep {
   const GgufTensor* tensor = nullptr;
-  float* out = nullptr;
+  const WeightPlace* place = nullptr;
 };
 
 Status read_u32(const GgufFile& file, std::string_view key, uint32_t& out) {
@@ -128,7 +127,7 @@ struct LayerPart {
   const char* name;
   uint64_t rows;
   uint64_t columns;
-  std::span<float> Model::Layout::Layer::*place;
+  WeightPlace Model::Layout::Layer::*place;
 };
 
 std::array<LayerPart, 9> layer_parts(const ModelConfig& config) {
@@ -178,12 +177,10 @@ Status check_tensors(const GgufFile& file, const ModelConfig& config, bool tied_
 }
 
 // REQUIRES: check_tensors().
-std::vector<LoadStep> list_steps(const GgufFile& file, Model& model) {
+std::vector<LoadStep> list_steps(const GgufFile& file, const Model& model) {
   std::vector<LoadStep> steps;
-  const auto add = [&](const std::string& name, std::span<float> out) {
-    const GgufTensor& tensor = **file.get_tensor(name);
-    ENGINE_ASSERT(tensor.rows() * tensor.columns() == out.size());
-    steps.push_back({&tensor, out.data()});
+  const auto add = [&](const std::string& name, const WeightPlace& place) {
+    steps.push_back({*file.get_tensor(name), &place});
   };
   const Model::Layout& layout = model.layout();
   add(kEmbedding, layout.embedding);
@@ -193,7 +190,7 @@ std::vector<LoadStep> list_steps(const GgufFile& file, Model& model) {
     }
   }
   add(kOutputNorm, layout.output_norm);
-  if (!layout.output.empty()) add(kOutput, layout.output);
+  if (!layout.output.pieces().empty()) add(kOutput, layout.output);
   return steps;
 }
 
@@ -204,8 +201,11 @@ void run_step(const LoadStep& step, ComputePool& pool) {
   pool.parallel_for(tiles, [&](uint32_t tile) {
     const uint64_t first = uint64_t{tile} * kRowsPerTile;
     const uint64_t last = std::min(rows, first + kRowsPerTile);
+    std::vector<float> values(columns);
     for (uint64_t row = first; row < last; ++row) {
-      dequantize_row(*step.tensor, row, {step.out + row * columns, columns});
+      if (!step.place->holds_row(row)) continue;
+      dequantize_row(*step.tensor, row, values);
+      step.place->store_row(row, values);
     }
   });
 }
@@ -213,7 +213,8 @@ void run_step(const LoadStep& step, ComputePool& pool) {
 }  // namespace
 
 Result<std::unique_ptr<Model>> load_gguf_model(const GgufFile& file, ComputePool& pool,
-                                               const LoadProgress& progress) {
+                                               const LoadProgress& progress,
+                                               const IndexRange& parts) {
   auto config = read_config(file);
   if (!config.is_ok()) return config.status();
   auto tokenizer = load_tokenizer(file);
@@ -221,7 +222,7 @@ Result<std::unique_ptr<Model>> load_gguf_model(const GgufFile& file, ComputePool
   const bool tied_output = !file.tensors().contains(kOutput);
   BATON_RETURN_IF_ERROR(check_tensors(file, *config, tied_output));
   const uint64_t total_bytes = config->weight_floats(tied_output) * sizeof(float);
-  auto model = Model::create(std::move(*config), tied_output, std::move(*tokenizer));
+  auto model = Model::create(std::move(*config), tied_output, std::move(*tokenizer), parts);
   if (!model.is_ok()) return model.status();
   uint64_t done_bytes = 0;
   for (const LoadStep& step : list_steps(file, **model)) {

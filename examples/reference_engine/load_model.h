@@ -18,14 +18,17 @@ namespace baton_engine {
 using LoadProgress = std::function<void(uint64_t done_bytes, uint64_t total_bytes)>;
 
 // `name` is the path of a GGUF file of architecture llama with a byte-level BPE tokenizer, or
-// "tiny:SEED" with a decimal seed in [0, 2^64). Weights are de-quantised to float32 once, here, on
-// the threads of `pool`. Errors name the file and what is wrong: kNotFound, kIoError, kOutOfRange
-// (cut short), kInvalidArgument (another format, architecture or shape), kExhausted (memory).
+// "tiny:SEED" or "tiny:SEED:HEADS:KV_HEADS" with a decimal seed in [0, 2^64). Weights are
+// de-quantised to float32 once, here, on the threads of `pool`. Errors name the file and what is
+// wrong: kNotFound, kIoError, kOutOfRange (cut short), kInvalidArgument (another format,
+// architecture or shape), kExhausted (memory). Of each layer it holds `parts` alone.
 baton::Result<std::unique_ptr<Model>> load_model(const std::string& name, ComputePool& pool,
-                                                 const LoadProgress& progress = nullptr);
+                                                 const LoadProgress& progress = nullptr,
+                                                 const IndexRange& parts = kAllParts);
 
 // The same from a parsed file; the Model keeps nothing of it.
 baton::Result<std::unique_ptr<Model>> load_gguf_model(const GgufFile& file, ComputePool& pool,
-                                                      const LoadProgress& progress = nullptr);
+                                                      const LoadProgress& progress = nullptr,
+                                                      const IndexRange& parts = kAllParts);
 
 }  // namespace baton_engine

@@ -43,11 +43,11 @@ void Sequence::advance(uint32_t count) {
 }
 
 void Sequence::store_token(uint32_t layer, KvTensor tensor, uint32_t position,
-                           std::span<const float> heads) {
+                           std::span<const float> heads, uint32_t first_head) {
   ENGINE_ASSERT(position < capacity_tokens_);
   const uint32_t block_tokens = pool_->shape().block_tokens;
   pool_->store_token(layer, tensor, blocks_[position / block_tokens], position % block_tokens,
-                     heads);
+                     heads, first_head);
 }
 
 }  // namespace baton_engine

@@ -35,9 +35,10 @@ class Sequence {
   // whoever received it from elsewhere. REQUIRES: the capacity holds them.
   void advance(uint32_t count);
 
-  // Writes the K or V of the token at `position`, which must lie within the capacity.
-  void store_token(uint32_t layer, KvTensor tensor, uint32_t position,
-                   std::span<const float> heads);
+  // Writes the K or V of some heads, from `first_head` of the pool on, of the token at `position`,
+  // which must lie within the capacity.
+  void store_token(uint32_t layer, KvTensor tensor, uint32_t position, std::span<const float> heads,
+                   uint32_t first_head = 0);
 
  private:
   Sequence(KvPool& pool, std::vector<uint32_t> blocks, uint32_t capacity_tokens)

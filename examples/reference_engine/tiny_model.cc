@@ -3,6 +3,7 @@
 #include <cmath>
 #include <string>
 #include <utility>
+#include <vector>
 
 namespace baton_engine {
 
@@ -19,18 +20,30 @@ uint64_t next_random(uint64_t& state) {
   return z ^ (z >> 31);
 }
 
-// Uniform in [-bound, bound).
-void fill(std::span<float> out, float bound, uint64_t& state) {
-  for (float& value : out) {
-    const auto fraction = static_cast<float>(next_random(state) >> 40) * 0x1p-23F - 1.0F;
-    value = fraction * bound;
-  }
-}
+// Values of one tensor after the other, in the order of the tensors' rows.
+class RandomWeights {
+ public:
+  explicit RandomWeights(uint64_t seed) : state_(seed) {}
 
-void fill_norm(std::span<float> out, uint64_t& state) {
-  fill(out, 0.25F, state);
-  for (float& value : out) value += 1.0F;
-}
+  // Uniform in [middle - bound, middle + bound).
+  void fill(const WeightPlace& place, uint64_t rows, uint64_t columns, float bound,
+            float middle = 0.0F) {
+    std::vector<float> row(columns);
+    for (uint64_t i = 0; i < rows; ++i) {
+      for (float& value : row) {
+        const auto fraction = static_cast<float>(next_random(state_) >> 40) * 0x1p-23F - 1.0F;
+        value = fraction * bound + middle;
+      }
+      place.store_row(i, row);
+    }
+  }
+  void fill_norm(const WeightPlace& place, uint64_t columns) {
+    fill(place, 1, columns, 0.25F, 1.0F);
+  }
+
+ private:
+  uint64_t state_;
+};
 
 Vocabulary tiny_vocabulary() {
   Vocabulary vocabulary;
@@ -49,39 +62,48 @@ Vocabulary tiny_vocabulary() {
 
 }  // namespace
 
-Result<std::unique_ptr<Model>> make_tiny_model(uint64_t seed) {
+Result<std::unique_ptr<Model>> make_tiny_model(uint64_t seed, const TinyShape& shape,
+                                               const IndexRange& parts) {
   auto tokenizer = Tokenizer::create(tiny_vocabulary());
   if (!tokenizer.is_ok()) return tokenizer.status();
   ModelConfig config;
   config.name = "tiny:" + std::to_string(seed);
+  if (shape.heads != TinyShape{}.heads || shape.kv_heads != TinyShape{}.kv_heads) {
+    config.name += ":" + std::to_string(shape.heads) + ":" + std::to_string(shape.kv_heads);
+  }
   config.layers = 4;
   config.hidden = 64;
-  config.feed_forward = 128;
-  config.heads = 4;
-  config.kv_heads = 2;
+  config.feed_forward = shape.feed_forward;
+  config.heads = shape.heads;
+  config.kv_heads = shape.kv_heads;
   config.head_dim = 16;
   config.vocabulary = tokenizer->vocabulary_size();
   config.context_tokens = 2048;
-  auto model = Model::create(std::move(config), true, std::move(*tokenizer));
+  const uint64_t hidden = config.hidden;
+  const uint64_t query = config.query_width();
+  const uint64_t kv = config.kv_width();
+  const uint64_t width = config.feed_forward;
+  const uint64_t vocabulary = config.vocabulary;
+  auto model = Model::create(std::move(config), true, std::move(*tokenizer), parts);
   if (!model.is_ok()) return model.status();
   const Model::Layout& layout = (*model)->layout();
-  uint64_t state = seed;
+  RandomWeights random(seed);
   // Bounds that keep activations of order one from layer to layer and attention far from uniform.
   const float wide = 2.0F / std::sqrt(64.0F);
   const float narrow = 1.0F / std::sqrt(64.0F);
-  fill(layout.embedding, 1.0F, state);
+  random.fill(layout.embedding, vocabulary, hidden, 1.0F);
   for (const Model::Layout::Layer& layer : layout.layers) {
-    fill_norm(layer.attention_norm, state);
-    fill(layer.query, wide, state);
-    fill(layer.key, wide, state);
-    fill(layer.value, narrow, state);
-    fill(layer.attention_output, narrow, state);
-    fill_norm(layer.feed_forward_norm, state);
-    fill(layer.gate, wide, state);
-    fill(layer.up, narrow, state);
-    fill(layer.down, narrow, state);
+    random.fill_norm(layer.attention_norm, hidden);
+    random.fill(layer.query, query, hidden, wide);
+    random.fill(layer.key, kv, hidden, wide);
+    random.fill(layer.value, kv, hidden, narrow);
+    random.fill(layer.attention_output, hidden, query, narrow);
+    random.fill_norm(layer.feed_forward_norm, hidden);
+    random.fill(layer.gate, width, hidden, wide);
+    random.fill(layer.up, width, hidden, narrow);
+    random.fill(layer.down, hidden, width, narrow);
   }
-  fill_norm(layout.output_norm, state);
+  random.fill_norm(layout.output_norm, hidden);
   return model;
 }
 

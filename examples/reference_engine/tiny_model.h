@@ -10,7 +10,15 @@
 
 namespace baton_engine {
 
-// The same weights on every machine for one seed.
-baton::Result<std::unique_ptr<Model>> make_tiny_model(uint64_t seed);
+// For tests that need other heads, or columns that do not divide.
+struct TinyShape {
+  uint32_t heads = 4;
+  uint32_t kv_heads = 2;
+  uint32_t feed_forward = 128;
+};
+
+// The same weights on every machine for one seed and shape, whichever parts are held.
+baton::Result<std::unique_ptr<Model>> make_tiny_model(uint64_t seed, const TinyShape& shape = {},
+                                                      const IndexRange& parts = kAllParts);
 
 }  // namespace baton_engine

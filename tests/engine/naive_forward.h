@@ -2,6 +2,7 @@
 // every position computed anew. For small models in tests.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <functional>
@@ -44,12 +45,60 @@ class NaiveForward {
     return out;
   }
 
-  static Row product(const baton_engine::WeightMatrix& weights, const Row& in) {
-    Row out(weights.outputs, 0.0);
+  // Adds to out, whose first place is for the weights' first output.
+  static void add_product(const baton_engine::WeightMatrix& weights, std::span<const double> in,
+                          double* out) {
     for (size_t o = 0; o < weights.outputs; ++o) {
       for (size_t i = 0; i < weights.inputs; ++i) {
         out[o] += in[i] * double{weights.data[o * weights.inputs + i]};
       }
+    }
+  }
+  static Row product(const baton_engine::WeightMatrix& weights, const Row& in) {
+    Row out(weights.outputs, 0.0);
+    add_product(weights, in, out.data());
+    return out;
+  }
+
+  // Query heads, then key heads, then value heads. Copies of a KV head are the same: the last part
+  // that has it counts.
+  Row project(uint32_t layer, const Row& in) const {
+    const size_t size = config_.head_dim;
+    Row out(config_.query_width() + 2 * config_.kv_width(), 0.0);
+    for (uint32_t index = 0; index < baton_engine::kTensorParts; ++index) {
+      const auto cut = baton_engine::tensor_part(config_, index);
+      const auto& part = model_.layer(layer).parts[index];
+      const auto put = [&](const baton_engine::WeightMatrix& weights, size_t at) {
+        if (weights.outputs == 0) return;
+        std::fill_n(out.begin() + static_cast<ptrdiff_t>(at), weights.outputs, 0.0);
+        add_product(weights, in, out.data() + at);
+      };
+      put(part.query, cut.query_heads.first * size);
+      put(part.key, config_.query_width() + cut.kv_heads.first * size);
+      put(part.value, config_.query_width() + config_.kv_width() + cut.kv_heads.first * size);
+    }
+    return out;
+  }
+
+  Row attention_output(uint32_t layer, const Row& attended) const {
+    Row out(config_.hidden, 0.0);
+    for (uint32_t index = 0; index < baton_engine::kTensorParts; ++index) {
+      const auto heads = baton_engine::tensor_part(config_, index).query_heads;
+      add_product(model_.layer(layer).parts[index].attention_output,
+                  std::span(attended).subspan(size_t{heads.first} * config_.head_dim), out.data());
+    }
+    return out;
+  }
+
+  Row feed_forward(uint32_t layer, const Row& in) const {
+    Row out(config_.hidden, 0.0);
+    for (const auto& part : model_.layer(layer).parts) {
+      const Row gate = product(part.gate, in);
+      Row activated = product(part.up, in);
+      for (size_t i = 0; i < activated.size(); ++i) {
+        activated[i] *= gate[i] / (1.0 + std::exp(-gate[i]));
+      }
+      add_product(part.down, activated, out.data());
     }
     return out;
   }
@@ -69,7 +118,7 @@ class NaiveForward {
     const auto& weights = model_.layer(layer);
     std::vector<Row> qkv;
     for (size_t t = 0; t < rows.size(); ++t) {
-      Row row = product(weights.qkv, norm(rows[t], weights.attention_norm));
+      Row row = project(layer, norm(rows[t], weights.attention_norm));
       for (uint32_t h = 0; h < config_.heads + config_.kv_heads; ++h) {
         turn(row.data() + size_t{h} * config_.head_dim, t);
       }
@@ -77,14 +126,8 @@ class NaiveForward {
       qkv.push_back(std::move(row));
     }
     for (size_t t = 0; t < rows.size(); ++t) {
-      add(rows[t], product(weights.attention_output, attend(qkv, t)));
-      const Row gate_up = product(weights.gate_up, norm(rows[t], weights.feed_forward_norm));
-      Row activated(config_.feed_forward);
-      for (size_t i = 0; i < activated.size(); ++i) {
-        activated[i] =
-            gate_up[i] / (1.0 + std::exp(-gate_up[i])) * gate_up[config_.feed_forward + i];
-      }
-      add(rows[t], product(weights.down, activated));
+      add(rows[t], attention_output(layer, attend(qkv, t)));
+      add(rows[t], feed_forward(layer, norm(rows[t], weights.feed_forward_norm)));
     }
   }
 
