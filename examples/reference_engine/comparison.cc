@@ -1,6 +1,7 @@
 #include "examples/reference_engine/comparison.h"
 
 #include <algorithm>
+#include <memory>
 #include <optional>
 #include <utility>
 
@@ -85,10 +86,11 @@ Result<MonolithicRun> run_monolithic(EngineNode& node, KvPool& pool,
   BATON_RETURN_IF_ERROR(
       node.forward().prefill(out.sequence, std::span(prompt).first(prefilled), &hooks));
   out.prefill_ns = now_ns() - out.begin_ns;
-  auto generation =
-      generate(node.forward(), out.sequence,
-               {prompt.back(), node.model().tokenizer().end_of_sequence(), max_new_tokens, nullptr},
-               progress);
+  auto generation = generate(
+      [&](uint32_t token, bool /*is_first*/) {
+        return node.forward().decode(out.sequence, token, nullptr);
+      },
+      {prompt.back(), node.model().tokenizer().end_of_sequence(), max_new_tokens}, progress);
   if (!generation.is_ok()) return generation.status();
   out.generation = std::move(*generation);
   return out;
@@ -103,30 +105,54 @@ Status Comparison::run(const std::string& address) {
   report_.chunk_tokens = options_.chunk_tokens;
   report_.num_threads = node_.threads();
   report_.prompt_token_ids = prompts_.front();
-  BATON_RETURN_IF_ERROR(run_alone());
-
-  const uint32_t block_tokens = options_.decode_block_tokens;
-  auto pool = node_.make_pool(block_tokens,
-                              blocks_needed(prompts_, options_.max_new_tokens, block_tokens), true);
-  if (!pool.is_ok()) return pool.status();
-  BATON_RETURN_IF_ERROR(node_.open_context(options_.context_options("decode"), *pool));
-  DecodeClient client(node_, *pool, options_, progress_);
-  Status status = client.connect(address);
-  if (status.is_ok()) {
-    progress_.say("connected to " + address);
-    report_.clock_is_shared = client.clock_is_shared();
-    status = run_rounds(client);
+  report_.decode_tp = options_.decode_tp;
+  // The ranks load the model first; from then on they cost nothing until they are needed.
+  std::unique_ptr<RankTeam> team;
+  if (options_.decode_tp > 1) {
+    auto started = RankTeam::start(
+        Side::kDecode, options_, node_.model().config(),
+        blocks_needed(prompts_, options_.max_new_tokens, options_.decode_block_tokens));
+    if (!started.is_ok()) return started.status();
+    team = std::move(*started);
+    BATON_RETURN_IF_ERROR(node_.join_ranks(parts_of_rank(0, options_.decode_tp), team->sums()));
   }
-  if (status.is_ok()) status = run_handed_over(client);
+  Status status = run_alone();
+  if (status.is_ok()) status = run_side(address, team.get());
+  node_.leave_ranks();
+  return status;
+}
+
+Status Comparison::run_side(const std::string& address, RankTeam* team) {
+  const uint32_t block_tokens = options_.decode_block_tokens;
+  const IndexRange parts = parts_of_rank(0, options_.decode_tp);
+  // Where a writer has only some of the heads, their tokens lie together.
+  const bool is_cut = options_.decode_tp > 1 || options_.prefill_tp > 1;
+  auto pool =
+      node_.make_pool({block_tokens, blocks_needed(prompts_, options_.max_new_tokens, block_tokens),
+                       true, parts, is_cut ? KvOrder::kHnd : KvOrder::kNhd});
+  if (!pool.is_ok()) return pool.status();
+  const IndexRange heads = kv_heads_of(node_.model().config(), parts);
+  Status status = node_.open_context(options_.context_options("decode"), *pool, heads, heads);
+  if (status.is_ok()) {
+    DecodeClient client(node_, *pool, options_, progress_, team);
+    status = client.connect(address);
+    if (status.is_ok()) {
+      progress_.say("connected to " + address);
+      report_.clock_is_shared = client.clock_is_shared();
+      report_.prefill_tp = client.prefill_ranks();
+      status = run_rounds(client);
+    }
+    if (status.is_ok()) status = run_handed_over(client);
+  }
   // The pool goes before the node does.
   node_.close_context();
   return status;
 }
 
 Status Comparison::run_alone() {
-  auto pool = node_.make_pool(
-      options_.block_tokens,
-      blocks_needed(prompts_, options_.max_new_tokens, options_.block_tokens), false);
+  auto pool =
+      node_.make_pool({options_.block_tokens,
+                       blocks_needed(prompts_, options_.max_new_tokens, options_.block_tokens)});
   if (!pool.is_ok()) return pool.status();
   alone_pool_.push_back(std::move(*pool));
   for (const std::vector<uint32_t>& prompt : prompts_) {
@@ -142,7 +168,7 @@ Status Comparison::run_alone() {
 }
 
 Result<HandoffTimes> Comparison::measure(DecodeClient& client, HandOff hand_off) {
-  auto outcomes = client.run(hand_off, std::span(prompts_).first(1), 1);
+  auto outcomes = client.run({hand_off, 1, false}, std::span(prompts_).first(1));
   if (!outcomes.is_ok()) return outcomes.status();
   return std::move(outcomes->front().times);
 }
@@ -201,7 +227,7 @@ Status Comparison::run_handed_over(DecodeClient& client) {
     handed.push_back(prompts_[i]);
     which.push_back(i);
   }
-  auto outcomes = client.run(options_.hand_off, handed, options_.max_new_tokens);
+  auto outcomes = client.run({options_.hand_off, options_.max_new_tokens, true}, handed);
   if (!outcomes.is_ok()) return outcomes.status();
   for (size_t i = 0; i < outcomes->size(); ++i) compare(which[i], (*outcomes)[i]);
   if (handed.empty()) {
@@ -214,6 +240,7 @@ Status Comparison::run_handed_over(DecodeClient& client) {
   const Outcome& first = outcomes->front();
   report_.disaggregated = generated(first.generation);
   report_.handoff = first.times;
+  add_ranks(first);
   report_.ttft_disaggregated_ns = ttft_of(first.times);
   report_.prefill_disaggregated_ns = first.times.prefill_end_ns - first.times.prefill_begin_ns;
   report_.tail_ns = tail_of(first.times);
@@ -239,9 +266,50 @@ void Comparison::compare(size_t request, const Outcome& outcome) {
     report_.kv_bytes_different += bytes;
     return;
   }
-  const Difference kv = compare_kv(alone.sequence, outcome.sequence, kPoison);
-  report_.kv_bytes_compared += kv.compared;
-  report_.kv_bytes_different += kv.different;
+  for (uint32_t rank = 0; rank < options_.decode_tp; ++rank) {
+    const IndexRange heads =
+        kv_heads_of(node_.model().config(), parts_of_rank(rank, options_.decode_tp));
+    const Difference kv =
+        rank == 0 ? compare_kv(alone.sequence, kv_image(outcome.sequence), heads.first, kPoison)
+                  : compare_kv(alone.sequence, outcome.other_kv[rank - 1], heads.first, kPoison);
+    report_.kv_bytes_compared += kv.compared;
+    report_.kv_bytes_different += kv.different;
+  }
+}
+
+void Comparison::add_ranks(const Outcome& outcome) {
+  const auto at = [](const auto& values, size_t index) {
+    return index < values.size() ? values[index] : 0;
+  };
+  for (uint32_t index = 0; index < outcome.prefill.ranks.size(); ++index) {
+    const PrefillRecord::Rank& from = outcome.prefill.ranks[index];
+    RankTimes& rank = report_.ranks.emplace_back();
+    rank.is_prefill = true;
+    rank.rank = index;
+    rank.head_first = from.head_first;
+    rank.heads = from.heads;
+    for (uint32_t layer = 0; layer < from.final_ns.size(); ++layer) {
+      rank.layers.push_back({layer, from.final_ns[layer], at(from.posted_ns, layer), 0, 0,
+                             at(from.sent_bytes, layer)});
+      rank.kv_bytes += rank.layers.back().bytes;
+    }
+  }
+  const uint64_t head_bytes = outcome.sequence.pool().shape().head_bytes();
+  const uint64_t handed = report_.prompt_token_ids.size() - 1;
+  for (uint32_t index = 0; index < outcome.arrivals.size(); ++index) {
+    const RankArrivals& from = outcome.arrivals[index];
+    const IndexRange heads =
+        kv_heads_of(node_.model().config(), parts_of_rank(index, options_.decode_tp));
+    RankTimes& rank = report_.ranks.emplace_back();
+    rank.rank = index;
+    rank.head_first = heads.first;
+    rank.heads = heads.count;
+    for (uint32_t layer = 0; layer < from.placed_ns.size(); ++layer) {
+      rank.layers.push_back({layer, 0, 0, from.placed_ns[layer], at(from.seen_ns, layer),
+                             handed * 2 * heads.count * head_bytes});
+      rank.kv_bytes += rank.layers.back().bytes;
+    }
+  }
 }
 
 Generated Comparison::generated(const Generation& generation) const {

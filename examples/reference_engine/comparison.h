@@ -46,6 +46,8 @@ class Comparison {
 
  private:
   baton::Status run_alone();
+  // All of it that is handed over, in a side of `team` (null: this process alone).
+  baton::Status run_side(const std::string& address, RankTeam* team);
   // One hand-off of the first prompt, up to the first token; its pages are free again.
   baton::Result<HandoffTimes> measure(DecodeClient& client, HandOff hand_off);
   // Prefill alone and with push, side by side; which comes first takes turns.
@@ -53,6 +55,7 @@ class Comparison {
   baton::Status run_rounds(DecodeClient& client);
   baton::Status run_handed_over(DecodeClient& client);
   void compare(size_t request, const Outcome& outcome);
+  void add_ranks(const Outcome& outcome);
   Generated generated(const Generation& generation) const;
 
   EngineNode& node_;

@@ -1,5 +1,8 @@
 #include "examples/reference_engine/decode_client.h"
 
+#include <sys/random.h>
+
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -16,12 +19,9 @@ using baton::StatusCode;
 namespace {
 
 constexpr uint32_t kWaitSliceMs = 100;
-// A Grant ends this long after its deadline at the latest; then a bit for the slices.
-constexpr uint32_t kEndsAfterMs = 2500;
 
-// Layer by layer, from what each side noted.
-HandoffTimes times_of(const PrefillRecord& prefill, const baton::GrantRecord& grant,
-                      const std::vector<int64_t>& seen_ns) {
+// Layer by layer, from what each side noted; of each moment the last of all ranks.
+HandoffTimes times_of(const PrefillRecord& prefill, const std::vector<RankArrivals>& arrivals) {
   HandoffTimes out;
   out.prefill_begin_ns = prefill.begin_ns;
   out.prefill_end_ns = prefill.end_ns;
@@ -32,60 +32,44 @@ HandoffTimes times_of(const PrefillRecord& prefill, const baton::GrantRecord& gr
   const auto at = [](const auto& values, size_t index) {
     return index < values.size() ? values[index] : 0;
   };
-  for (size_t i = 0; i < grant.layers.size(); ++i) {
+  for (size_t i = 0; i < arrivals.front().placed_ns.size(); ++i) {
     LayerTimes layer;
     layer.layer = static_cast<uint32_t>(i);
     layer.computed_ns = at(prefill.final_ns, i);
     layer.posted_ns = at(prefill.posted_ns, i);
-    layer.placed_ns = grant.layers[i].placed_ns;
-    layer.seen_ns = at(seen_ns, i);
     layer.bytes = at(prefill.sent_bytes, i);
+    for (const RankArrivals& rank : arrivals) {
+      layer.placed_ns = std::max(layer.placed_ns, at(rank.placed_ns, i));
+      layer.seen_ns = std::max(layer.seen_ns, at(rank.seen_ns, i));
+    }
     out.kv_bytes += layer.bytes;
     out.layers.push_back(layer);
   }
   return out;
 }
 
+uint64_t random_session() {
+  uint64_t session = 0;
+  // Short only when interrupted before anything was read, which 8 bytes are not.
+  if (::getrandom(&session, sizeof(session), 0) != sizeof(session)) {
+    session = static_cast<uint64_t>(now_ns());
+  }
+  return session;
+}
+
 }  // namespace
 
-// Lets the first decode step pass each layer as its KV arrives, and notes when.
-class GateHooks final : public ForwardHooks {
- public:
-  GateHooks(DecodeClient& client, const DecodeClient::Open& open, std::vector<int64_t>& seen_ns)
-      : client_(client), open_(open), seen_ns_(seen_ns) {}
-
-  Status before_layer_attention(uint32_t layer) override {
-    const baton::Gate gate = open_.grant.gate(layer);
-    const int64_t end_ns =
-        now_ns() + int64_t{client_.options_.deadline_ms + kEndsAfterMs} * 1'000'000;
-    while (!gate.is_open()) {
-      BATON_RETURN_IF_ERROR(client_.check(open_.id));
-      if (now_ns() > end_ns) {
-        return {StatusCode::kDeadlineExceeded, "layer " + std::to_string(layer) + " never came"};
-      }
-      gate.wait(kWaitSliceMs).ignore();
-    }
-    const Status status = gate.poll();
-    if (!status.is_ok()) {
-      return {status.code(), "layer " + std::to_string(layer) + ": " + status.message()};
-    }
-    seen_ns_.push_back(now_ns());
-    client_.progress_.maybe_say("layer " + std::to_string(layer) + " is here; attention runs");
-    return Status::ok();
-  }
-
- private:
-  DecodeClient& client_;
-  const DecodeClient::Open& open_;
-  std::vector<int64_t>& seen_ns_;
-};
+DecodeClient::DecodeClient(EngineNode& node, KvPool& pool, const EngineOptions& options,
+                           Progress& progress, RankTeam* team)
+    : node_(node),
+      options_(options),
+      progress_(progress),
+      team_(team),
+      receiver_(node, pool, options),
+      session_(random_session()) {}
 
 Status DecodeClient::connect(const std::string& address) {
-  auto peer = node_.context().connect(address);
-  // Nobody there, which to a user is the same as gone.
-  if (peer.code() == StatusCode::kUnavailable) {
-    return {StatusCode::kPeerLost, peer.status().message()};
-  }
+  auto peer = receiver_.dial(address);
   if (!peer.is_ok()) return peer.status();
   peer_ = *peer;
   const std::string mine = node_.fingerprint();
@@ -100,24 +84,29 @@ Status DecodeClient::connect(const std::string& address) {
   }
   auto reply = decode_hello_reply(*hello_reply_);
   if (!reply.is_ok()) return reply.status();
+  BATON_RETURN_IF_ERROR(reply->status);
   clock_is_shared_ = reply->clock_id == this_clock_id();
-  return reply->status;
+  prefill_ranks_ = static_cast<uint32_t>(reply->rank_addresses.size());
+  BATON_RETURN_IF_ERROR(receiver_.connect(reply->rank_addresses, peer_));
+  if (team_ == nullptr) return Status::ok();
+  BATON_RETURN_IF_ERROR(
+      team_->send_all(RankMessage::kConnect, 0, encode_addresses(reply->rank_addresses)));
+  return wait_done();
 }
 
-Result<std::vector<Outcome>> DecodeClient::run(HandOff hand_off,
-                                               std::span<const std::vector<uint32_t>> prompts,
-                                               uint32_t max_new_tokens) {
+Result<std::vector<Outcome>> DecodeClient::run(const DecodeRun& how,
+                                               std::span<const std::vector<uint32_t>> prompts) {
   std::vector<Open> open;
   std::vector<Outcome> outcomes;
   Status status;
   for (const std::vector<uint32_t>& prompt : prompts) {
-    auto one = ask(hand_off, prompt, max_new_tokens);
+    auto one = ask(how, prompt);
     status = one.status();
     if (!status.is_ok()) break;
     open.push_back(std::move(*one));
   }
   for (size_t i = 0; status.is_ok() && i < open.size(); ++i) {
-    auto outcome = finish(open[i], hand_off, prompts[i], max_new_tokens);
+    auto outcome = finish(open[i], how, prompts[i]);
     status = outcome.status();
     if (status.is_ok()) outcomes.push_back(std::move(*outcome));
   }
@@ -127,8 +116,28 @@ Result<std::vector<Outcome>> DecodeClient::run(HandOff hand_off,
 }
 
 void DecodeClient::abandon(std::vector<Open>& open) {
-  for (Open& one : open) one.grant.cancel("another request failed");
-  for (Open& one : open) one.grant.wait(options_.deadline_ms + kEndsAfterMs).ignore();
+  for (Open& one : open) KvReceiver::cancel(one.own, "another request failed");
+  // Ranks that do not meet any more end with this process.
+  bool has_ranks = team_ != nullptr && !interrupted() && team_->check().is_ok();
+  for (Open& one : open) {
+    if (has_ranks) {
+      has_ranks = team_->send_all(RankMessage::kAbandon, one.own.request.id).is_ok();
+    }
+    receiver_.wait_end(one.own).ignore();
+    if (has_ranks) wait_done().ignore();
+    records_.erase(one.own.request.id);
+  }
+}
+
+Status DecodeClient::wait_done() {
+  Status first;
+  for (uint32_t rank = 1; rank < team_->end(); ++rank) {
+    const auto done =
+        team_->receive(rank, RankMessage::kDone, options_.deadline_ms + 2 * kEndsAfterMs);
+    const Status status = done.is_ok() ? decode_status(done->bytes) : done.status();
+    if (first.is_ok()) first = status;
+  }
+  return first;
 }
 
 Result<PrefillRecord> DecodeClient::prefill_alone(const std::vector<uint32_t>& prompt) {
@@ -140,63 +149,136 @@ Result<PrefillRecord> DecodeClient::prefill_alone(const std::vector<uint32_t>& p
   return wait_record(request.id);
 }
 
-Result<DecodeClient::Open> DecodeClient::ask(HandOff hand_off, const std::vector<uint32_t>& prompt,
-                                             uint32_t max_new_tokens) {
+Result<DecodeClient::Open> DecodeClient::open(const OpenRequest& request) {
+  Open open;
+  open.requested_ns = now_ns();
+  auto own = receiver_.open(request);
+  if (!own.is_ok()) return own.status();
+  open.own = std::move(*own);
+  if (team_ == nullptr) return open;
+  Status status = team_->send_all(RankMessage::kOpen, request.id, encode(request));
+  if (status.is_ok()) status = wait_done();
+  if (status.is_ok()) return open;
+  std::vector<Open> failed;
+  failed.push_back(std::move(open));
+  abandon(failed);
+  return status;
+}
+
+Result<DecodeClient::Open> DecodeClient::ask(const DecodeRun& how,
+                                             const std::vector<uint32_t>& prompt) {
   const auto handed = static_cast<uint32_t>(prompt.size() - 1);
   PrefillRequest request;
   request.id = next_id_++;
-  request.hand_off = hand_off;
+  request.hand_off = how.hand_off;
   request.pause_ms = options_.pause_ms;
   request.tokens.assign(prompt.begin(), prompt.end() - 1);
-  Open open;
-  open.id = request.id;
-  auto sequence = Sequence::create(pool_, handed + max_new_tokens);
-  if (!sequence.is_ok()) return sequence.status();
-  const uint32_t granted = pool_.shape().blocks_for(handed);
-  const std::span<const uint32_t> blocks = sequence->blocks().first(granted);
-  baton::GrantRequest grant;
-  grant.peer = peer_;
-  grant.cache = node_.cache().id();
-  grant.source_cache = kCacheName;
-  grant.tag = request.grant_tag();
-  grant.tokens = {0, handed};
-  grant.block_lists = {{blocks.begin(), blocks.end()}};
-  grant.deadline_ms = options_.deadline_ms;
-  open.sequence.emplace(std::move(*sequence));
-  open.requested_ns = now_ns();
-  auto granted_result = node_.context().grant(grant);
-  if (!granted_result.is_ok()) return granted_result.status();
-  open.grant = std::move(*granted_result);
+  request.session = session_;
+  request.decode_tp = options_.decode_tp;
+  auto opened = open({request.id, session_, handed, handed + how.max_new_tokens});
+  if (!opened.is_ok()) return opened.status();
   const Status sent = node_.context().send_message(peer_, kRequestTag, encode(request));
-  if (!sent.is_ok()) {
-    open.grant.cancel("the request was not sent");
-    open.grant.wait(options_.deadline_ms + kEndsAfterMs).ignore();
-    return sent;
-  }
-  return open;
+  if (sent.is_ok()) return opened;
+  std::vector<Open> failed;
+  failed.push_back(std::move(*opened));
+  abandon(failed);
+  return sent;
 }
 
-Result<Outcome> DecodeClient::finish(Open& open, HandOff hand_off,
-                                     const std::vector<uint32_t>& prompt, uint32_t max_new_tokens) {
-  progress_.say("request " + std::to_string(open.id) + " (" + std::string(hand_off_name(hand_off)) +
+Result<Outcome> DecodeClient::finish(Open& open, const DecodeRun& how,
+                                     const std::vector<uint32_t>& prompt) {
+  const uint64_t id = open.own.request.id;
+  progress_.say("request " + std::to_string(id) + " (" + std::string(hand_off_name(how.hand_off)) +
                 "): " + std::to_string(prompt.size() - 1) + " tokens granted; waiting for layer 0");
-  std::vector<int64_t> seen_ns;
-  GateHooks hooks(*this, open, seen_ns);
-  open.sequence->advance(static_cast<uint32_t>(prompt.size() - 1));
-  auto generation =
-      generate(node_.forward(), *open.sequence,
-               {prompt.back(), node_.model().tokenizer().end_of_sequence(), max_new_tokens, &hooks},
-               progress_);
+  ArrivalHooks hooks(receiver_, open.own, [this, id] { return check(id); });
+  auto generation = generate(
+      [&](uint32_t token, bool is_first) {
+        return step(open.own, token, is_first ? &hooks : nullptr);
+      },
+      {prompt.back(), node_.model().tokenizer().end_of_sequence(), how.max_new_tokens}, progress_);
   if (!generation.is_ok()) return generation.status();
-  const Status ended = open.grant.wait(options_.deadline_ms + kEndsAfterMs);
-  if (!ended.is_ok()) return ended;
-  auto record = wait_record(open.id);
+  auto arrivals = collect_arrivals(open.own);
+  if (!arrivals.is_ok()) return arrivals.status();
+  auto record = wait_record(id);
   if (!record.is_ok()) return record.status();
-  Outcome outcome{std::move(*open.sequence), std::move(*generation), {}, std::move(*record)};
-  outcome.times = times_of(outcome.prefill, open.grant.record(), seen_ns);
+  std::vector<KvImage> other_kv;
+  if (team_ != nullptr) {
+    if (how.with_kv) {
+      auto collected = collect_kv(id);
+      if (!collected.is_ok()) return collected.status();
+      other_kv = std::move(*collected);
+    }
+    BATON_RETURN_IF_ERROR(team_->send_all(RankMessage::kRelease, id));
+  }
+  Outcome outcome{std::move(*open.own.sequence), std::move(*generation), {}, std::move(*record),
+                  std::move(*arrivals),          std::move(other_kv)};
+  outcome.times = times_of(outcome.prefill, outcome.arrivals);
   outcome.times.requested_ns = open.requested_ns;
   outcome.times.first_token_ns = outcome.generation.first_token_ns;
   return outcome;
+}
+
+Result<std::span<const float>> DecodeClient::step(Incoming& incoming, uint32_t token,
+                                                  ForwardHooks* hooks) {
+  if (team_ != nullptr) {
+    BATON_RETURN_IF_ERROR(team_->send_all(RankMessage::kStep, incoming.request.id,
+                                          encode_step(token, hooks != nullptr)));
+  }
+  auto logits = node_.rank_forward().decode(*incoming.sequence, token, hooks);
+  if (logits.is_ok() || team_ == nullptr) return logits;
+  return explain_step(logits.status());
+}
+
+Status DecodeClient::explain_step(const Status& own) {
+  const Status agreed = team_->sums().end_pass(own);
+  if (interrupted()) return {StatusCode::kCancelled, "interrupted"};
+  if (agreed.code() != StatusCode::kCancelled) {
+    const Status gone = team_->check();
+    return gone.is_ok() ? agreed : gone;
+  }
+  // All have left the step; each says why.
+  Status first = own;
+  for (uint32_t rank = 1; rank < team_->end(); ++rank) {
+    const auto message =
+        team_->receive(rank, RankMessage::kStepFailed, options_.deadline_ms + kEndsAfterMs);
+    if (!message.is_ok()) return message.status();
+    const Status theirs = decode_status(message->bytes);
+    if (first.code() == StatusCode::kCancelled && theirs.code() != StatusCode::kCancelled) {
+      first = {theirs.code(), "decode rank " + std::to_string(rank) + ": " + theirs.message()};
+    }
+  }
+  return first;
+}
+
+Result<std::vector<RankArrivals>> DecodeClient::collect_arrivals(const Incoming& own) {
+  const uint64_t id = own.request.id;
+  if (team_ != nullptr) BATON_RETURN_IF_ERROR(team_->send_all(RankMessage::kFinish, id));
+  const Status ended = receiver_.wait_end(own);
+  std::vector<RankArrivals> out = {KvReceiver::arrivals(own)};
+  out.front().status = ended;
+  for (uint32_t rank = 1; team_ != nullptr && rank < team_->end(); ++rank) {
+    auto message =
+        team_->receive(rank, RankMessage::kArrivals, options_.deadline_ms + 2 * kEndsAfterMs);
+    if (!message.is_ok()) return message.status();
+    auto arrivals = decode_arrivals(message->bytes);
+    if (!arrivals.is_ok()) return arrivals.status();
+    out.push_back(std::move(*arrivals));
+  }
+  for (const RankArrivals& rank : out) BATON_RETURN_IF_ERROR(rank.status);
+  return out;
+}
+
+Result<std::vector<KvImage>> DecodeClient::collect_kv(uint64_t id) {
+  std::vector<KvImage> out;
+  for (uint32_t rank = 1; rank < team_->end(); ++rank) {
+    BATON_RETURN_IF_ERROR(team_->send(rank, RankMessage::kShowKv, id));
+    auto message = team_->receive(rank, RankMessage::kKv, options_.deadline_ms);
+    if (!message.is_ok()) return message.status();
+    auto image = decode_kv_image(message->bytes);
+    if (!image.is_ok()) return image.status();
+    out.push_back(std::move(*image));
+  }
+  return out;
 }
 
 Result<PrefillRecord> DecodeClient::wait_record(uint64_t id) {
@@ -219,6 +301,9 @@ Result<PrefillRecord> DecodeClient::wait_record(uint64_t id) {
 
 Status DecodeClient::check(uint64_t id) {
   BATON_RETURN_IF_ERROR(pump(0));
+  if (team_ != nullptr && team_->sums().is_given_up()) {
+    return {StatusCode::kCancelled, "another rank gave the step up"};
+  }
   const auto record = records_.find(id);
   return record == records_.end() ? Status::ok() : record->second.status;
 }

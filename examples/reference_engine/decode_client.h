@@ -1,9 +1,11 @@
-// DecodeClient: the decode process. For each request it grants pages to the prefill process, and
-// runs its first step while they arrive: layer l waits for layer l alone.
+// DecodeClient: the decode process. For each request it grants pages to the prefill side, and runs
+// its first step while they arrive: layer l waits for layer l alone. With tensor-parallel ranks it
+// is rank 0: it has the others grant theirs, and every step is run by all.
 //
 // Invariants:
-//  1. A request's pages are granted before prefill hears of it, and stay until its Grant has ended.
-//  2. A failure of any kind ends every request, within the deadline and two seconds.
+//  1. A request's pages are granted, on all ranks, before prefill hears of it, and stay until its
+//     Grants have ended.
+//  2. A failure of any kind, on any rank, ends every request, within the deadline and two seconds.
 //
 // Thread rule: one thread.
 #pragma once
@@ -15,11 +17,14 @@
 #include <vector>
 
 #include "baton/status.h"
+#include "examples/reference_engine/engine_compare.h"
 #include "examples/reference_engine/engine_generate.h"
 #include "examples/reference_engine/engine_messages.h"
 #include "examples/reference_engine/engine_node.h"
 #include "examples/reference_engine/engine_options.h"
 #include "examples/reference_engine/engine_progress.h"
+#include "examples/reference_engine/kv_receiver.h"
+#include "examples/reference_engine/rank_team.h"
 #include "examples/reference_engine/run_report.h"
 #include "examples/reference_engine/sequence.h"
 
@@ -27,45 +32,60 @@ namespace baton_engine {
 
 // What one request came to.
 struct Outcome {
-  Sequence sequence;  // with its KV, for the comparison
+  Sequence sequence;  // of this rank, with its KV, for the comparison
   Generation generation;
   HandoffTimes times;
   PrefillRecord prefill;
+  std::vector<RankArrivals> arrivals;  // by rank
+  std::vector<KvImage> other_kv;       // of ranks from 1 on; empty when it was not asked for
 };
 
-class GateHooks;
+// How DecodeClient::run goes about it.
+struct DecodeRun {
+  HandOff hand_off = HandOff::kPush;
+  uint32_t max_new_tokens = 1;
+  bool with_kv = false;  // Outcome::other_kv
+};
 
 class DecodeClient {
  public:
-  // `node` has its Context open over `pool`; all are borrowed.
-  DecodeClient(EngineNode& node, KvPool& pool, const EngineOptions& options, Progress& progress)
-      : node_(node), pool_(pool), options_(options), progress_(progress) {}
+  // `node` has its Context open over `pool`; all are borrowed. `team` is null for a side of one.
+  DecodeClient(EngineNode& node, KvPool& pool, const EngineOptions& options, Progress& progress,
+               RankTeam* team);
 
   // Connects and makes sure that the other side computes the same bits: kMismatch otherwise.
   baton::Status connect(const std::string& address);
   // True when times of both sides come from one clock.
   bool clock_is_shared() const { return clock_is_shared_; }
+  // Ranks of the prefill side. REQUIRES: connected.
+  uint32_t prefill_ranks() const { return prefill_ranks_; }
 
   // Hands all `prompts` to the prefill side at once, then generates for one after the other.
   // Prompts have at least two tokens. Errors: of the first request that failed.
-  baton::Result<std::vector<Outcome>> run(HandOff hand_off,
-                                          std::span<const std::vector<uint32_t>> prompts,
-                                          uint32_t max_new_tokens);
+  baton::Result<std::vector<Outcome>> run(const DecodeRun& how,
+                                          std::span<const std::vector<uint32_t>> prompts);
   // What prefill of `prompt` takes there with no hand-off.
   baton::Result<PrefillRecord> prefill_alone(const std::vector<uint32_t>& prompt);
 
  private:
   struct Open {
-    uint64_t id = 0;
-    std::optional<Sequence> sequence;
-    baton::Grant grant;
+    Incoming own;
     int64_t requested_ns = 0;
   };
 
-  baton::Result<Open> ask(HandOff hand_off, const std::vector<uint32_t>& prompt,
-                          uint32_t max_new_tokens);
-  baton::Result<Outcome> finish(Open& open, HandOff hand_off, const std::vector<uint32_t>& prompt,
-                                uint32_t max_new_tokens);
+  baton::Result<Open> ask(const DecodeRun& how, const std::vector<uint32_t>& prompt);
+  // Grants on all ranks.
+  baton::Result<Open> open(const OpenRequest& request);
+  baton::Result<Outcome> finish(Open& open, const DecodeRun& how,
+                                const std::vector<uint32_t>& prompt);
+  // One step, on all ranks.
+  baton::Result<std::span<const float>> step(Incoming& incoming, uint32_t token,
+                                             ForwardHooks* hooks);
+  // Why a step failed, from what all ranks say.
+  baton::Status explain_step(const baton::Status& own);
+  // How the request's KV came to each rank, once its Grants have ended well.
+  baton::Result<std::vector<RankArrivals>> collect_arrivals(const Incoming& own);
+  baton::Result<std::vector<KvImage>> collect_kv(uint64_t id);
   // Waits until the record of this request came. kPeerLost, kCancelled, kDeadlineExceeded, or the
   // failure that it reports.
   baton::Result<PrefillRecord> wait_record(uint64_t id);
@@ -73,17 +93,20 @@ class DecodeClient {
   baton::Status pump(uint32_t wait_ms);
   // What ends request `id` early: news of the peer, or its record with a failure.
   baton::Status check(uint64_t id);
-  // Ends these requests; returns when their pages are quiet.
+  // Ends these requests on all ranks; returns when their pages are quiet.
   void abandon(std::vector<Open>& open);
-
-  friend class GateHooks;
+  // Waits for the answer kDone of each other rank; the first failure.
+  baton::Status wait_done();
 
   EngineNode& node_;
-  KvPool& pool_;
   const EngineOptions& options_;
   Progress& progress_;
+  RankTeam* team_;
+  KvReceiver receiver_;
   baton::PeerId peer_;
   bool clock_is_shared_ = true;
+  uint32_t prefill_ranks_ = 1;
+  uint64_t session_ = 0;
   uint64_t next_id_ = 1;
   RecordReader record_reader_;
   std::map<uint64_t, PrefillRecord> records_;

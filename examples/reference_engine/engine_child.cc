@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <span>
 #include <utility>
 
 #include "examples/reference_engine/engine_interrupt.h"
@@ -27,21 +28,24 @@ namespace {
 constexpr int kSliceMs = 100;
 
 // In the new process: nothing but system calls until exec.
-[[noreturn]] void become(pid_t parent, int output, char* const* arguments) {
+[[noreturn]] void become(pid_t parent, int output, std::span<const int> descriptors,
+                         char* const* arguments) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   // The parent may have died before the line above.
   if (::getppid() != parent) ::_exit(127);
   ::dup2(output, STDOUT_FILENO);
+  for (const int descriptor : descriptors) ::fcntl(descriptor, F_SETFD, 0);
   ::execv("/proc/self/exe", arguments);
   ::_exit(127);
 }
 
 }  // namespace
 
-Result<EngineChild> EngineChild::start(const std::vector<std::string>& arguments) {
-  std::string name = "baton-engine";
+Result<EngineChild> EngineChild::start(std::string name, const std::vector<std::string>& arguments,
+                                       const std::vector<int>& descriptors) {
+  std::string program = "baton-engine";
   std::vector<std::string> texts = arguments;
-  std::vector<char*> pointers = {name.data()};
+  std::vector<char*> pointers = {program.data()};
   for (std::string& text : texts) pointers.push_back(text.data());
   pointers.push_back(nullptr);
   int ends[2];
@@ -51,17 +55,18 @@ Result<EngineChild> EngineChild::start(const std::vector<std::string>& arguments
   const pid_t parent = ::getpid();
   const pid_t pid = ::fork();
   const int error = errno;
-  if (pid == 0) become(parent, ends[1], pointers.data());
+  if (pid == 0) become(parent, ends[1], descriptors, pointers.data());
   ::close(ends[1]);
   if (pid < 0) {
     ::close(ends[0]);
     return {StatusCode::kIoError, std::string("fork: ") + std::strerror(error)};
   }
-  return EngineChild(pid, ends[0]);
+  return EngineChild(std::move(name), pid, ends[0]);
 }
 
 EngineChild::EngineChild(EngineChild&& other) noexcept
-    : pid_(std::exchange(other.pid_, -1)),
+    : name_(std::move(other.name_)),
+      pid_(std::exchange(other.pid_, -1)),
       output_(std::exchange(other.output_, -1)),
       status_(other.status_),
       unread_(std::move(other.unread_)) {}
@@ -88,7 +93,7 @@ Result<std::string> EngineChild::read_line(uint32_t timeout_ms) {
     if (interrupted()) return {StatusCode::kCancelled, "interrupted"};
     if (now_ns() > deadline_ns) {
       return {StatusCode::kDeadlineExceeded,
-              "the prefill process was not ready in " + std::to_string(timeout_ms) + " ms"};
+              name_ + " was not ready in " + std::to_string(timeout_ms) + " ms"};
     }
     pollfd entry{output_, POLLIN, 0};
     if (::poll(&entry, 1, kSliceMs) <= 0) continue;
@@ -97,8 +102,7 @@ Result<std::string> EngineChild::read_line(uint32_t timeout_ms) {
     if (got > 0) unread_.append(bytes, static_cast<size_t>(got));
     if (got == 0) {
       wait(2000);
-      return {StatusCode::kPeerLost,
-              "the prefill process ended before it was ready: " + how_it_ended()};
+      return {StatusCode::kPeerLost, name_ + " ended before it was ready: " + how_it_ended()};
     }
   }
 }

@@ -1,4 +1,4 @@
-// EngineChild: this very program again, as the prefill process of a run.
+// EngineChild: this very program again, as the prefill process of a run or as a rank.
 //
 // Invariants:
 //  1. It is reaped before its EngineChild is gone.
@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "baton/status.h"
@@ -20,12 +21,17 @@ namespace baton_engine {
 class EngineChild {
  public:
   // Runs /proc/self/exe with these arguments (without argv[0]); its standard output is read_line's.
-  static baton::Result<EngineChild> start(const std::vector<std::string>& arguments);
+  // `name` is what errors call it ("the prefill process"). It inherits `descriptors` under their
+  // numbers, and no others.
+  static baton::Result<EngineChild> start(std::string name,
+                                          const std::vector<std::string>& arguments,
+                                          const std::vector<int>& descriptors = {});
   EngineChild(EngineChild&& other) noexcept;
   EngineChild& operator=(EngineChild&&) = delete;
   // SIGTERM, then SIGKILL after two seconds.
   ~EngineChild();
 
+  const std::string& name() const { return name_; }
   pid_t pid() const { return pid_; }
   // The next line of its standard output. kPeerLost: it ended first (says how); kCancelled:
   // interrupted; kDeadlineExceeded.
@@ -36,8 +42,10 @@ class EngineChild {
   std::string how_it_ended() const;
 
  private:
-  EngineChild(pid_t pid, int output) : pid_(pid), output_(output) {}
+  EngineChild(std::string name, pid_t pid, int output)
+      : name_(std::move(name)), pid_(pid), output_(output) {}
 
+  std::string name_;
   pid_t pid_ = -1;  // -1: reaped
   int output_ = -1;
   int status_ = 0;

@@ -11,19 +11,19 @@ using baton::Result;
 using baton::Status;
 using baton::StatusCode;
 
-Result<Generation> generate(ForwardPass& forward, Sequence& sequence,
-                            const GenerateOptions& options, Progress& progress) {
+Result<Generation> generate(const StepFunction& step, const GenerateOptions& options,
+                            Progress& progress) {
   Generation out;
   uint32_t token = options.last_prompt_token;
-  for (uint32_t step = 0; step < options.max_new_tokens; ++step) {
+  for (uint32_t index = 0; index < options.max_new_tokens; ++index) {
     if (interrupted()) return Status(StatusCode::kCancelled, "interrupted");
-    auto logits = forward.decode(sequence, token, step == 0 ? options.first_step_hooks : nullptr);
+    auto logits = step(token, index == 0);
     if (!logits.is_ok()) return logits.status();
     token = greedy_token(*logits);
-    if (step == 0) out.first_token_ns = now_ns();
+    if (index == 0) out.first_token_ns = now_ns();
     out.logits.insert(out.logits.end(), logits->begin(), logits->end());
     out.tokens.push_back(token);
-    progress.maybe_say("token " + std::to_string(step + 1) + " of " +
+    progress.maybe_say("token " + std::to_string(index + 1) + " of " +
                        std::to_string(options.max_new_tokens));
     if (token == options.end_of_sequence) break;
   }

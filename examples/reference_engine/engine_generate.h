@@ -1,16 +1,15 @@
 // Greedy generation over a sequence that holds the prompt but for its last token.
 //
-// Thread rule: one call at a time per ForwardPass.
+// Thread rule: a pure function of what `step` does.
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <span>
 #include <vector>
 
 #include "baton/status.h"
 #include "examples/reference_engine/engine_progress.h"
-#include "examples/reference_engine/forward_hooks.h"
-#include "examples/reference_engine/forward_pass.h"
-#include "examples/reference_engine/sequence.h"
 
 namespace baton_engine {
 
@@ -24,11 +23,14 @@ struct GenerateOptions {
   uint32_t last_prompt_token = 0;
   uint32_t end_of_sequence = 0;
   uint32_t max_new_tokens = 1;
-  ForwardHooks* first_step_hooks = nullptr;  // of the first step only; may be null
 };
 
-// kCancelled when interrupted; otherwise the errors of ForwardPass::decode.
-baton::Result<Generation> generate(ForwardPass& forward, Sequence& sequence,
-                                   const GenerateOptions& options, Progress& progress);
+// Appends a token to the sequence and returns the logits of the next, as ForwardPass::decode.
+using StepFunction =
+    std::function<baton::Result<std::span<const float>>(uint32_t token, bool is_first)>;
+
+// kCancelled when interrupted; otherwise the errors of `step`.
+baton::Result<Generation> generate(const StepFunction& step, const GenerateOptions& options,
+                                   Progress& progress);
 
 }  // namespace baton_engine

@@ -3,8 +3,9 @@
 #include <algorithm>
 #include <fstream>
 #include <functional>
-#include <nlohmann/json.hpp>
 #include <utility>
+
+#include "examples/reference_engine/message_json.h"
 
 namespace baton_engine {
 
@@ -15,44 +16,24 @@ using nlohmann::json;
 
 namespace {
 
-std::vector<uint8_t> bytes_of(const json& value) {
-  // A message of the library may name a file whose name is not UTF-8.
-  const std::string text = value.dump(-1, ' ', false, json::error_handler_t::replace);
-  return {text.begin(), text.end()};
+json rank_json(const PrefillRecord::Rank& rank) {
+  return {{"head_first", rank.head_first}, {"heads", rank.heads},
+          {"begin_ns", rank.begin_ns},     {"end_ns", rank.end_ns},
+          {"cpu_ns", rank.cpu_ns},         {"final_ns", rank.final_ns},
+          {"posted_ns", rank.posted_ns},   {"sent_bytes", rank.sent_bytes}};
 }
 
-json status_json(const Status& status) {
-  return {{"code", static_cast<uint32_t>(status.code())}, {"message", status.message()}};
-}
-
-Status status_from(const json& value) {
-  const auto code = value.at("code").get<uint32_t>();
-  if (code == 0) return Status::ok();
-  if (code > static_cast<uint32_t>(StatusCode::kInternal)) {
-    return {StatusCode::kProtocolError, "status code " + std::to_string(code) + " is none"};
-  }
-  return {static_cast<StatusCode>(code), value.at("message").get<std::string>()};
-}
-
-// No message has one, and a number of any size would be turned into an integer unchecked.
-bool has_fraction(const json& value) {
-  return value.is_number_float() ||
-         (value.is_structured() && std::any_of(value.begin(), value.end(), has_fraction));
-}
-
-// The library throws on a wrong text; this is where that ends.
-template <typename T, typename Read>
-Result<T> parse(const char* what, std::span<const uint8_t> bytes, Read read) {
-  try {
-    const json value = json::parse(bytes.begin(), bytes.end());
-    if (has_fraction(value)) {
-      return Status(StatusCode::kProtocolError,
-                    std::string(what) + ": a number that is no integer");
-    }
-    return read(value);
-  } catch (const json::exception& error) {
-    return Status(StatusCode::kProtocolError, std::string(what) + ": " + error.what());
-  }
+PrefillRecord::Rank rank_from(const json& value) {
+  PrefillRecord::Rank rank;
+  value.at("head_first").get_to(rank.head_first);
+  value.at("heads").get_to(rank.heads);
+  value.at("begin_ns").get_to(rank.begin_ns);
+  value.at("end_ns").get_to(rank.end_ns);
+  value.at("cpu_ns").get_to(rank.cpu_ns);
+  value.at("final_ns").get_to(rank.final_ns);
+  value.at("posted_ns").get_to(rank.posted_ns);
+  value.at("sent_bytes").get_to(rank.sent_bytes);
+  return rank;
 }
 
 }  // namespace
@@ -61,14 +42,17 @@ std::vector<uint8_t> encode(const HelloReply& reply) {
   return bytes_of({{"status", status_json(reply.status)},
                    {"clock_id", reply.clock_id},
                    {"pid", reply.pid},
-                   {"threads", reply.threads}});
+                   {"threads", reply.threads},
+                   {"rank_addresses", reply.rank_addresses}});
 }
 
 std::vector<uint8_t> encode(const PrefillRequest& request) {
   return bytes_of({{"id", request.id},
                    {"hand_off", hand_off_name(request.hand_off)},
                    {"pause_ms", request.pause_ms},
-                   {"tokens", request.tokens}});
+                   {"tokens", request.tokens},
+                   {"session", request.session},
+                   {"decode_tp", request.decode_tp}});
 }
 
 std::vector<uint8_t> encode(const PrefillRecord& record) {
@@ -78,6 +62,8 @@ std::vector<uint8_t> encode(const PrefillRecord& record) {
                       {"end", chunk.token_end},
                       {"computed_ns", chunk.computed_ns}});
   }
+  json ranks = json::array();
+  for (const PrefillRecord::Rank& rank : record.ranks) ranks.push_back(rank_json(rank));
   return bytes_of({{"id", record.id},
                    {"status", status_json(record.status)},
                    {"begin_ns", record.begin_ns},
@@ -86,35 +72,40 @@ std::vector<uint8_t> encode(const PrefillRecord& record) {
                    {"chunks", std::move(chunks)},
                    {"final_ns", record.final_ns},
                    {"posted_ns", record.posted_ns},
-                   {"sent_bytes", record.sent_bytes}});
+                   {"sent_bytes", record.sent_bytes},
+                   {"ranks", std::move(ranks)}});
 }
 
 Result<HelloReply> decode_hello_reply(std::span<const uint8_t> bytes) {
-  return parse<HelloReply>("reply to the hello", bytes, [](const json& value) {
+  return parse_message<HelloReply>("reply to the hello", bytes, [](const json& value) {
     HelloReply reply;
     reply.status = status_from(value.at("status"));
     value.at("clock_id").get_to(reply.clock_id);
     value.at("pid").get_to(reply.pid);
     value.at("threads").get_to(reply.threads);
+    value.at("rank_addresses").get_to(reply.rank_addresses);
     return reply;
   });
 }
 
 Result<PrefillRequest> decode_request(std::span<const uint8_t> bytes) {
-  return parse<PrefillRequest>("request", bytes, [](const json& value) -> Result<PrefillRequest> {
-    PrefillRequest request;
-    value.at("id").get_to(request.id);
-    auto hand_off = parse_hand_off(value.at("hand_off").get<std::string>());
-    if (!hand_off.is_ok()) return hand_off.status();
-    request.hand_off = *hand_off;
-    value.at("pause_ms").get_to(request.pause_ms);
-    value.at("tokens").get_to(request.tokens);
-    return request;
-  });
+  return parse_message<PrefillRequest>(
+      "request", bytes, [](const json& value) -> Result<PrefillRequest> {
+        PrefillRequest request;
+        value.at("id").get_to(request.id);
+        auto hand_off = parse_hand_off(value.at("hand_off").get<std::string>());
+        if (!hand_off.is_ok()) return hand_off.status();
+        request.hand_off = *hand_off;
+        value.at("pause_ms").get_to(request.pause_ms);
+        value.at("tokens").get_to(request.tokens);
+        value.at("session").get_to(request.session);
+        value.at("decode_tp").get_to(request.decode_tp);
+        return request;
+      });
 }
 
 Result<PrefillRecord> decode_record(std::span<const uint8_t> bytes) {
-  return parse<PrefillRecord>("record of a request", bytes, [](const json& value) {
+  return parse_message<PrefillRecord>("record of a request", bytes, [](const json& value) {
     PrefillRecord record;
     value.at("id").get_to(record.id);
     record.status = status_from(value.at("status"));
@@ -131,6 +122,7 @@ Result<PrefillRecord> decode_record(std::span<const uint8_t> bytes) {
     value.at("final_ns").get_to(record.final_ns);
     value.at("posted_ns").get_to(record.posted_ns);
     value.at("sent_bytes").get_to(record.sent_bytes);
+    for (const json& one : value.at("ranks")) record.ranks.push_back(rank_from(one));
     return record;
   });
 }
@@ -145,6 +137,49 @@ Status RecordReader::add(std::span<const uint8_t> part) {
 }
 
 Result<PrefillRecord> RecordReader::take() { return decode_record(std::exchange(text_, {})); }
+
+std::string grant_tag(uint64_t session, uint64_t id, uint32_t decode_rank) {
+  return "session " + std::to_string(session) + " request " + std::to_string(id) + " rank " +
+         std::to_string(decode_rank);
+}
+
+namespace {
+
+void take_last(std::vector<int64_t>& all, const std::vector<int64_t>& more) {
+  all.resize(std::max(all.size(), more.size()));
+  for (size_t i = 0; i < more.size(); ++i) all[i] = std::max(all[i], more[i]);
+}
+
+// Of a failure that only follows from another rank's.
+bool is_consequence(const Status& status) { return status.code() == StatusCode::kCancelled; }
+
+}  // namespace
+
+PrefillRecord merge(const std::vector<PrefillRecord>& of_ranks) {
+  PrefillRecord out = of_ranks.front();
+  for (size_t i = 1; i < of_ranks.size(); ++i) {
+    const PrefillRecord& more = of_ranks[i];
+    if (!more.status.is_ok() &&
+        (out.status.is_ok() || (is_consequence(out.status) && !is_consequence(more.status)))) {
+      out.status = {more.status.code(),
+                    "prefill rank " + std::to_string(i) + ": " + more.status.message()};
+    }
+    out.begin_ns = std::min(out.begin_ns, more.begin_ns);
+    out.end_ns = std::max(out.end_ns, more.end_ns);
+    out.cpu_ns += more.cpu_ns;
+    for (size_t chunk = 0; chunk < std::min(out.chunks.size(), more.chunks.size()); ++chunk) {
+      take_last(out.chunks[chunk].computed_ns, more.chunks[chunk].computed_ns);
+    }
+    take_last(out.final_ns, more.final_ns);
+    take_last(out.posted_ns, more.posted_ns);
+    out.sent_bytes.resize(std::max(out.sent_bytes.size(), more.sent_bytes.size()));
+    for (size_t layer = 0; layer < more.sent_bytes.size(); ++layer) {
+      out.sent_bytes[layer] += more.sent_bytes[layer];
+    }
+    out.ranks.insert(out.ranks.end(), more.ranks.begin(), more.ranks.end());
+  }
+  return out;
+}
 
 uint64_t this_clock_id() {
   // New at each start of the kernel, as CLOCK_MONOTONIC is.

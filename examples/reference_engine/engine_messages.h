@@ -31,6 +31,8 @@ struct HelloReply {
   uint64_t clock_id = 0;  // equal on processes whose CLOCK_MONOTONIC is the same
   uint32_t pid = 0;
   uint32_t threads = 0;
+  // Of the Contexts of all ranks, in order; the first is the one that replies.
+  std::vector<std::string> rank_addresses = {};
 };
 
 struct PrefillRequest {
@@ -38,10 +40,12 @@ struct PrefillRequest {
   HandOff hand_off = HandOff::kPush;
   uint32_t pause_ms = 0;         // kPaced: before each layer
   std::vector<uint32_t> tokens;  // all that prefill computes: without the prompt's last
-
-  // The tag of its Grant.
-  std::string grant_tag() const { return "request " + std::to_string(id); }
+  uint64_t session = 0;          // of the decode process: no two have the same
+  uint32_t decode_tp = 1;
 };
+
+// The tag of the Grant by which prefill writes to a decode rank.
+std::string grant_tag(uint64_t session, uint64_t id, uint32_t decode_rank);
 
 // How a request went on the prefill side; times are CLOCK_MONOTONIC there.
 struct PrefillRecord {
@@ -59,7 +63,24 @@ struct PrefillRecord {
   std::vector<int64_t> final_ns;     // per layer: told to Baton, by the last chunk
   std::vector<int64_t> posted_ns;    // per layer: its last unit was posted
   std::vector<uint64_t> sent_bytes;  // per layer
+
+  // The same of each rank alone. Above: the first begin, the last of every other time, and sums.
+  struct Rank {
+    uint32_t head_first = 0;  // KV heads that it hands over
+    uint32_t heads = 0;
+    int64_t begin_ns = 0;
+    int64_t end_ns = 0;
+    int64_t cpu_ns = 0;
+    std::vector<int64_t> final_ns;
+    std::vector<int64_t> posted_ns;
+    std::vector<uint64_t> sent_bytes;
+  };
+  std::vector<Rank> ranks;
 };
+
+// One record of the whole side from one of each of its ranks, of which each has itself in `ranks`.
+// Its status is that of the rank that failed of its own accord, if one did. REQUIRES: not empty.
+PrefillRecord merge(const std::vector<PrefillRecord>& of_ranks);
 
 std::vector<uint8_t> encode(const HelloReply& reply);
 std::vector<uint8_t> encode(const PrefillRequest& request);

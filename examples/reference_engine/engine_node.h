@@ -23,22 +23,43 @@ namespace baton_engine {
 // The name under which both sides publish their cache.
 inline constexpr const char* kCacheName = "kv";
 
+// Of a pool that an EngineNode makes.
+struct NodePool {
+  uint32_t block_tokens = 0;
+  uint64_t blocks = 0;
+  bool poison = false;  // fill what nobody wrote with 0xff
+  IndexRange parts = kAllParts;
+  KvOrder order = KvOrder::kNhd;
+};
+
 class EngineNode {
  public:
-  // Loads the model, showing progress. Errors as load_model().
+  // Loads these parts of the model, showing progress. Errors as load_model().
   static baton::Result<std::unique_ptr<EngineNode>> create(const EngineOptions& options,
-                                                           Progress& progress);
+                                                           Progress& progress,
+                                                           const IndexRange& parts = kAllParts);
 
-  // A pool of the options' dtype for this model. `poison` fills what nobody wrote with 0xff.
-  baton::Result<KvPool> make_pool(uint32_t block_tokens, uint64_t blocks, bool poison) const;
+  // From here to leave_ranks() rank_forward() computes these parts and meets the other ranks in
+  // `sums`, which is borrowed.
+  baton::Status join_ranks(const IndexRange& parts, PartialSums& sums);
+  void leave_ranks() { rank_forward_.reset(); }
 
-  // Opens the Context, registers `pool` (which outlives the node's Context) and publishes it.
-  baton::Status open_context(baton::ContextOptions context_options, KvPool& pool);
+  // A pool of the options' dtype for this model.
+  baton::Result<KvPool> make_pool(const NodePool& pool) const;
+
+  // Opens the Context, registers `pool` (which outlives the node's Context) and publishes of it the
+  // KV heads [heads.first, heads.end()) of the model; `held` are all that the pool has. No heads:
+  // no cache. REQUIRES: a pool of which only some heads are published is of order HND.
+  baton::Status open_context(baton::ContextOptions context_options, KvPool& pool,
+                             const IndexRange& held, const IndexRange& heads);
   // Ends the Context; `pool` is the caller's again. Idempotent.
   void close_context();
 
   const Model& model() const { return *model_; }
+  // All parts. REQUIRES: created with them.
   ForwardPass& forward() { return *forward_; }
+  // What this process computes of a request that is handed over: after join_ranks(), a rank's part.
+  ForwardPass& rank_forward() { return rank_forward_ ? *rank_forward_ : *forward_; }
   uint32_t threads() const { return compute_.threads(); }
   // REQUIRES of both: open_context().
   baton::Context& context() { return *context_; }
@@ -55,6 +76,7 @@ class EngineNode {
   ComputePool compute_;
   std::unique_ptr<Model> model_;
   std::optional<ForwardPass> forward_;
+  std::optional<ForwardPass> rank_forward_;
   std::optional<baton::Context> context_;
   baton::Section section_;
   baton::KvCache cache_;

@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstring>
 #include <memory>
+#include <set>
 
 #include "baton/version.h"
 
@@ -70,8 +71,9 @@ void add_wire_options(CLI::App& command, EngineOptions& options) {
 
 void add_hand_off_options(CLI::App& command, EngineOptions& options, std::string& hand_off) {
   command
-      .add_option("--hand-off", hand_off, "push (layer by layer) or push-after (all at the end)")
-      ->check(CLI::IsMember({"push", "push-after"}))
+      .add_option("--hand-off", hand_off,
+                  "push (layer by layer), push-after (all at the end) or pull (decode reads)")
+      ->check(CLI::IsMember({"push", "pull", "push-after"}))
       ->capture_default_str();
   command
       .add_option("--requests", options.requests,
@@ -84,6 +86,15 @@ void add_hand_off_options(CLI::App& command, EngineOptions& options, std::string
       ->check(CLI::Range(0, 4096))
       ->capture_default_str();
   command.add_option("--json", options.json_path, "Write the report to this file");
+}
+
+void add_ranks_option(CLI::App& command, const char* name, uint32_t& ranks, const char* side) {
+  command
+      .add_option(
+          name, ranks,
+          std::string("Tensor-parallel ranks of the ") + side + " side, a process each: 1 or 3")
+      ->check(CLI::IsMember(std::set<uint32_t>{1, 3}))
+      ->capture_default_str();
 }
 
 void add_measurement_options(CLI::App& command, EngineOptions& options) {
@@ -101,12 +112,23 @@ void add_measurement_options(CLI::App& command, EngineOptions& options) {
                      "Write handoff.svg and handoff.perfetto.json into this folder");
 }
 
+// What a process says to the ranks that it starts; not for users.
+void add_rank_options(CLI::App& command, EngineOptions& options) {
+  command.group("");
+  command.add_flag_callback("--of-decode", [&options] { options.side = Side::kDecode; });
+  command.add_option("--rank", options.rank)->required()->check(CLI::Range(1, 2));
+  command.add_option("--sums-fd", options.sums_fd)->required()->check(CLI::NonNegativeNumber);
+  command.add_option("--pipe-fd", options.pipe_fd)->required()->check(CLI::NonNegativeNumber);
+  command.add_option("--blocks", options.pool_blocks)->required()->check(CLI::PositiveNumber);
+}
+
 struct Commands {
   CLI::App* run = nullptr;
   CLI::App* check = nullptr;
   CLI::App* monolithic = nullptr;
   CLI::App* prefill = nullptr;
   CLI::App* decode = nullptr;
+  CLI::App* rank = nullptr;
 };
 
 Commands add_commands(CLI::App& app, EngineOptions& options, PromptSource& source,
@@ -121,16 +143,27 @@ Commands add_commands(CLI::App& app, EngineOptions& options, PromptSource& sourc
   CLI::App* prefill = app.add_subcommand("prefill", "Serve decode processes; prints its address");
   CLI::App* decode =
       app.add_subcommand("decode", "As run, with a prefill process that runs already");
-  for (CLI::App* command : {run, check, monolithic, prefill, decode}) {
+  CLI::App* rank = app.add_subcommand("rank", "A rank of a process that started it");
+  add_rank_options(*rank, options);
+  for (CLI::App* command : {run, check, monolithic, prefill, decode, rank}) {
     add_model_options(*command, options);
   }
   for (CLI::App* command : {run, check, monolithic, decode}) {
     add_prompt_options(*command, options, source);
   }
-  for (CLI::App* command : {run, check, prefill, decode}) add_wire_options(*command, options);
+  for (CLI::App* command : {run, check, prefill, decode, rank}) add_wire_options(*command, options);
+  for (CLI::App* command : {run, check, prefill, rank}) {
+    add_ranks_option(*command, "--prefill-tp", options.prefill_tp, "prefill");
+  }
+  for (CLI::App* command : {run, check, decode, rank}) {
+    add_ranks_option(*command, "--decode-tp", options.decode_tp, "decode");
+  }
   for (CLI::App* command : {run, check, decode}) add_hand_off_options(*command, options, hand_off);
   for (CLI::App* command : {run, decode}) add_measurement_options(*command, options);
-  prefill->add_option("--listen", listen, "HOST or HOST:PORT to listen at")->capture_default_str();
+  for (CLI::App* command : {prefill, rank}) {
+    command->add_option("--listen", listen, "HOST or HOST:PORT to listen at")
+        ->capture_default_str();
+  }
   prefill->add_option("--pool-tokens", options.pool_tokens,
                       "Tokens that the KV pool holds; 0: the model's context");
   prefill->add_flag("--once", options.once, "End when the first peer is gone");
@@ -138,7 +171,7 @@ Commands add_commands(CLI::App& app, EngineOptions& options, PromptSource& sourc
       ->required();
   check->add_option("--connect", options.connect,
                     "Address that a prefill process printed; without it, one is started");
-  return {run, check, monolithic, prefill, decode};
+  return {run, check, monolithic, prefill, decode, rank};
 }
 
 Status read_prompt(const CLI::App& command, PromptSource& source, EngineOptions& options) {
@@ -217,6 +250,8 @@ std::string_view hand_off_name(HandOff hand_off) {
   switch (hand_off) {
     case HandOff::kPush:
       return "push";
+    case HandOff::kPull:
+      return "pull";
     case HandOff::kPushAfter:
       return "push-after";
     case HandOff::kPaced:
@@ -228,11 +263,18 @@ std::string_view hand_off_name(HandOff hand_off) {
 }
 
 Result<HandOff> parse_hand_off(std::string_view name) {
-  for (const HandOff one : {HandOff::kPush, HandOff::kPushAfter, HandOff::kPaced, HandOff::kNone}) {
+  for (const HandOff one :
+       {HandOff::kPush, HandOff::kPull, HandOff::kPushAfter, HandOff::kPaced, HandOff::kNone}) {
     if (name == hand_off_name(one)) return one;
   }
   return {StatusCode::kInvalidArgument,
-          "\"" + std::string(name) + "\" is none of push, push-after, paced, none"};
+          "\"" + std::string(name) + "\" is none of push, pull, push-after, paced, none"};
+}
+
+uint32_t EngineOptions::ranks() const {
+  const bool is_prefill =
+      mode == EngineMode::kPrefill || (mode == EngineMode::kRank && side == Side::kPrefill);
+  return is_prefill ? prefill_tp : decode_tp;
 }
 
 baton::ContextOptions EngineOptions::context_options(std::string_view role) const {
@@ -241,7 +283,7 @@ baton::ContextOptions EngineOptions::context_options(std::string_view role) cons
   context.secret_file = secret_file;
   context.rails[0].plugin = transport;
   context.default_deadline_ms = deadline_ms;
-  if (mode == EngineMode::kPrefill) {
+  if (mode == EngineMode::kPrefill || (mode == EngineMode::kRank && side == Side::kPrefill)) {
     context.bind_host = listen_host;
     context.port = listen_port;
     context.allow_unauthenticated = allow_unauthenticated;
@@ -272,7 +314,8 @@ Result<ParsedCommandLine> parse_command_line(int count, const char* const* argum
     }
     return {StatusCode::kInvalidArgument, std::string(error.what()) + " (see --help)"};
   }
-  options.mode = *commands.monolithic                           ? EngineMode::kMonolithic
+  options.mode = *commands.rank                                 ? EngineMode::kRank
+                 : *commands.monolithic                         ? EngineMode::kMonolithic
                  : *commands.prefill                            ? EngineMode::kPrefill
                  : *commands.decode || !options.connect.empty() ? EngineMode::kDecode
                                                                 : EngineMode::kRun;
@@ -281,9 +324,13 @@ Result<ParsedCommandLine> parse_command_line(int count, const char* const* argum
     options.rounds = 0;
   }
   options.hand_off = parse_hand_off(hand_off).value();
+  if (options.hand_off == HandOff::kPull) {
+    return {StatusCode::kInvalidArgument,
+            "--hand-off pull: this version has no hand-off that the decode side reads"};
+  }
   if (options.decode_block_tokens == 0) options.decode_block_tokens = options.block_tokens;
-  if (options.mode == EngineMode::kPrefill) BATON_RETURN_IF_ERROR(parse_listen(listen, options));
-  if (options.mode != EngineMode::kPrefill) {
+  if (*commands.prefill || *commands.rank) BATON_RETURN_IF_ERROR(parse_listen(listen, options));
+  if (options.mode != EngineMode::kPrefill && options.mode != EngineMode::kRank) {
     BATON_RETURN_IF_ERROR(read_prompt(*app.get_subcommands().front(), source, options));
   }
   return parsed;

@@ -29,11 +29,15 @@ enum class EngineMode : uint8_t {
   kMonolithic,  // one process, no hand-off
   kPrefill,     // serves decode processes
   kDecode,      // asks a prefill process that runs already
+  kRank,        // a tensor-parallel rank of another process, which started it
 };
+
+enum class Side : uint8_t { kPrefill, kDecode };
 
 // When prefill hands layers over.
 enum class HandOff : uint8_t {
   kPush,       // each as soon as its KV is final
+  kPull,       // decode reads each as soon as its KV is final
   kPushAfter,  // all of them after prefill
   kPaced,      // after prefill, one at a time with a pause: what one layer costs alone
   kNone,       // never: what prefill costs alone
@@ -65,6 +69,10 @@ struct EngineOptions {
   uint32_t pool_tokens = 0;          // of the prefill side; 0: the model's context
   uint32_t deadline_ms = 120'000;    // of one request
 
+  // Tensor-parallel ranks of each side, 1 or 3; the process itself is rank 0.
+  uint32_t prefill_tp = 1;
+  uint32_t decode_tp = 1;
+
   std::string transport = "tcp";
   std::string listen_host = "127.0.0.1";
   uint16_t listen_port = 0;
@@ -78,6 +86,15 @@ struct EngineOptions {
   std::string timeline_dir;
   bool quiet = false;
 
+  // kRank: whose rank it is, and the descriptors that it was given.
+  Side side = Side::kPrefill;
+  uint32_t rank = 0;
+  int sums_fd = -1;
+  int pipe_fd = -1;
+  uint32_t pool_blocks = 0;
+
+  // Ranks of the side that this process belongs to. REQUIRES: neither kRun nor kMonolithic.
+  uint32_t ranks() const;
   KvType kv_type() const { return kv_dtype == "f32" ? KvType::kFloat32 : KvType::kBFloat16; }
   // Of the Context of a side called `role`.
   baton::ContextOptions context_options(std::string_view role) const;

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -19,6 +20,8 @@
 #include "examples/reference_engine/perfetto_trace.h"
 #include "examples/reference_engine/prefill_server.h"
 #include "examples/reference_engine/prompt.h"
+#include "examples/reference_engine/rank_process.h"
+#include "examples/reference_engine/rank_team.h"
 #include "examples/reference_engine/report_json.h"
 #include "examples/reference_engine/report_text.h"
 #include "examples/reference_engine/timeline_svg.h"
@@ -69,6 +72,7 @@ std::vector<std::string> prefill_arguments(const EngineOptions& options, size_t 
                                         "--threads",      std::to_string(options.threads),
                                         "--deadline-ms",  std::to_string(options.deadline_ms),
                                         "--transport",    options.transport,
+                                        "--prefill-tp",   std::to_string(options.prefill_tp),
                                         "--pool-tokens",  std::to_string(tokens)};
   if (!options.secret_file.empty()) {
     arguments.insert(arguments.end(), {"--secret-file", options.secret_file});
@@ -121,8 +125,8 @@ int run_alone(const EngineOptions& options) {
   if (!prompts.is_ok()) return fail(prompts.status());
   const std::vector<uint32_t>& prompt = prompts->front();
   const uint64_t tokens = prompt.size() + options.max_new_tokens;
-  auto pool = (*node)->make_pool(options.block_tokens,
-                                 (tokens + options.block_tokens - 1) / options.block_tokens, false);
+  auto pool = (*node)->make_pool(
+      {options.block_tokens, (tokens + options.block_tokens - 1) / options.block_tokens});
   if (!pool.is_ok()) return fail(pool.status());
   auto run = run_monolithic(**node, *pool, prompt, options.max_new_tokens, progress);
   if (!run.is_ok()) return fail(run.status());
@@ -130,24 +134,40 @@ int run_alone(const EngineOptions& options) {
   return kExitEqual;
 }
 
-int run_prefill(const EngineOptions& options) {
+int run_prefill(EngineOptions options) {
   Progress progress("prefill", options.quiet);
-  auto node = EngineNode::create(options, progress);
+  const IndexRange parts = parts_of_rank(0, options.prefill_tp);
+  if (options.prefill_tp > 1) options.threads = rank_threads(options.threads);
+  auto node = EngineNode::create(options, progress, parts);
   if (!node.is_ok()) return fail(node.status());
-  const uint32_t tokens =
-      options.pool_tokens != 0 ? options.pool_tokens : (*node)->model().config().context_tokens;
-  auto pool = (*node)->make_pool(
-      options.block_tokens, (uint64_t{tokens} + options.block_tokens - 1) / options.block_tokens,
-      false);
+  const ModelConfig& config = (*node)->model().config();
+  Status status = check_ranks(config, options.prefill_tp);
+  if (!status.is_ok()) return fail(status);
+  const uint32_t tokens = options.pool_tokens != 0 ? options.pool_tokens : config.context_tokens;
+  const uint64_t blocks = (uint64_t{tokens} + options.block_tokens - 1) / options.block_tokens;
+  std::unique_ptr<RankTeam> team;
+  if (options.prefill_tp > 1) {
+    auto started = RankTeam::start(Side::kPrefill, options, config, blocks);
+    if (!started.is_ok()) return fail(started.status());
+    team = std::move(*started);
+    status = (*node)->join_ranks(parts, team->sums());
+    if (!status.is_ok()) return fail(status);
+  }
+  auto pool = (*node)->make_pool({options.block_tokens, blocks, false, parts,
+                                  team != nullptr ? KvOrder::kHnd : KvOrder::kNhd});
   if (!pool.is_ok()) return fail(pool.status());
-  Status status = (*node)->open_context(options.context_options("prefill"), *pool);
+  status = (*node)->open_context(options.context_options("prefill"), *pool,
+                                 kv_heads_of(config, parts), owned_kv_heads_of(config, parts));
   if (!status.is_ok()) return fail(status);
   std::printf("%s\n", (*node)->context().address().c_str());
   std::fflush(stdout);
   progress.say("listening at " + (*node)->context().address());
-  PrefillServer server(**node, *pool, options, progress);
-  status = server.serve();
+  {
+    PrefillServer server(**node, *pool, options, progress, team.get());
+    status = server.serve();
+  }
   (*node)->close_context();
+  (*node)->leave_ranks();
   if (!status.is_ok()) return fail(status);
   return interrupted() ? static_cast<int>(kExitInterrupted) : kExitEqual;
 }
@@ -158,6 +178,8 @@ int run_decode(const EngineOptions& options) {
   if (!node.is_ok()) return fail(node.status());
   auto prompts = make_prompts(**node, options);
   if (!prompts.is_ok()) return fail(prompts.status());
+  const Status ranks = check_ranks((*node)->model().config(), options.decode_tp);
+  if (!ranks.is_ok()) return fail(ranks);
   Comparison comparison(**node, options, *prompts, progress);
   return conclude(comparison.run(options.connect), comparison, options);
 }
@@ -169,6 +191,10 @@ int run_both(const EngineOptions& options) {
   if (!node.is_ok()) return fail(node.status());
   auto prompts = make_prompts(**node, options);
   if (!prompts.is_ok()) return fail(prompts.status());
+  for (const uint32_t ranks : {options.prefill_tp, options.decode_tp}) {
+    const Status fits = check_ranks((*node)->model().config(), ranks);
+    if (!fits.is_ok()) return fail(fits);
+  }
   {
     // So does what a Context refuses: an unknown transport, a secret that cannot be read.
     const auto probe = baton::Context::create(options.context_options("probe"));
@@ -176,7 +202,8 @@ int run_both(const EngineOptions& options) {
   }
   progress.say("the prompt has " + std::to_string(prompts->front().size()) +
                " tokens; starting the prefill process");
-  auto child = EngineChild::start(prefill_arguments(options, prompts->front().size()));
+  auto child = EngineChild::start("the prefill process",
+                                  prefill_arguments(options, prompts->front().size()));
   if (!child.is_ok()) return fail(child.status());
   auto address = child->read_line(kChildStartMs);
   if (!address.is_ok()) {
@@ -205,6 +232,10 @@ int run_engine(const EngineOptions& options) {
       return run_decode(options);
     case EngineMode::kRun:
       return run_both(options);
+    case EngineMode::kRank: {
+      const Status status = run_rank(options);
+      return status.is_ok() ? static_cast<int>(kExitEqual) : fail(status);
+    }
   }
   return kExitBadInput;
 }

@@ -1,18 +1,19 @@
-// PrefillServer: the prefill process. It computes one request at a time and hands its KV to the
-// decode process that asked, layer by layer while it computes; several hand-offs may be in flight.
+// PrefillServer: the prefill process. It takes requests one at a time, has each computed and handed
+// over by its ranks, itself among them, and answers with a record; several hand-offs may be in
+// flight.
 //
 // Invariants:
-//  1. The pages of a request go back to the pool on its Transfer's terminal state, never before.
-//  2. Each request is answered by one PrefillRecord, unless its peer is gone. Its messages leave in
+//  1. Each request is answered by one PrefillRecord, unless its peer is gone. Its messages leave in
 //     order, with none of another record between them.
+//  2. All ranks are told of the same requests in the same order.
 //
 // Thread rule: one thread.
 #pragma once
 
 #include <cstdint>
 #include <deque>
-#include <list>
-#include <memory>
+#include <map>
+#include <optional>
 #include <vector>
 
 #include "baton/status.h"
@@ -20,31 +21,31 @@
 #include "examples/reference_engine/engine_node.h"
 #include "examples/reference_engine/engine_options.h"
 #include "examples/reference_engine/engine_progress.h"
-#include "examples/reference_engine/sequence.h"
+#include "examples/reference_engine/prefill_rank.h"
+#include "examples/reference_engine/rank_team.h"
 
 namespace baton_engine {
 
 class PrefillServer {
  public:
-  // `node` has its Context open over `pool`; all are borrowed.
-  PrefillServer(EngineNode& node, KvPool& pool, const EngineOptions& options, Progress& progress)
-      : node_(node), pool_(pool), options_(options), progress_(progress) {}
+  // `node` has its Context open over `pool`; all are borrowed. `team` is null for a side of one.
+  PrefillServer(EngineNode& node, KvPool& pool, const EngineOptions& options, Progress& progress,
+                RankTeam* team)
+      : node_(node),
+        options_(options),
+        progress_(progress),
+        team_(team),
+        own_(node, pool, options, progress, team != nullptr ? &team->sums() : nullptr) {}
 
   // Serves until interrupted (OK) or, with options.once, until the first peer is gone: OK when
-  // nothing of its was under way, else kPeerLost.
+  // nothing of its was under way, else kPeerLost. kPeerLost, too, when a rank is gone.
   baton::Status serve();
 
  private:
-  struct Job {
-    baton::PeerId peer;
-    PrefillRequest request;
-  };
-  // A request whose prefill is done and whose bytes may still fly.
-  struct Sending {
-    baton::PeerId peer;
-    Sequence sequence;
-    baton::Transfer transfer;
-    PrefillRecord record;
+  // A request that some rank has not reported on.
+  struct Asked {
+    PrefillJob job;
+    std::vector<std::optional<PrefillRecord>> records;  // by rank
   };
   // A message of a record.
   struct Outgoing {
@@ -53,33 +54,33 @@ class PrefillServer {
     std::vector<uint8_t> bytes;
   };
 
-  // Handles the events that wait; with nothing to do, waits for one.
+  // Handles what waits; with nothing to do, waits for something.
   baton::Status handle_events();
+  // Until an event, a message of a rank, or a moment has passed.
+  void wait_for_something();
   void handle(const baton::Event& event);
   void on_message(const baton::Event& event);
-  void on_transfer_ended(const baton::Event& event);
   void on_peer_down(const baton::Event& event);
+  baton::Status handle_ranks();
 
-  // False: it waits until pages come back.
-  bool start(const Job& job);
-  baton::Status run(const Job& job, Sequence sequence, PrefillRecord& record);
-  // The Grant that goes with a request. Ends early when its peer is gone.
-  baton::Result<baton::GrantOffer> wait_offer(const Job& job);
-  baton::Status compute(const Job& job, Sequence& sequence, baton::Transfer* transfer,
-                        PrefillRecord& record);
-  // Tells Baton of one layer after the other, with a pause after each.
-  baton::Status hand_over_paced(const Job& job, baton::Transfer& transfer, PrefillRecord& record);
+  bool may_start() const { return !queue_.empty() && !lacks_pages_; }
+  baton::Status start_next();
+  void take_record(uint64_t key, uint32_t rank, PrefillRecord record);
+  bool is_busy_for(baton::PeerId peer) const;
   void answer(baton::PeerId peer, const PrefillRecord& record);
   // Sends what the peers have room for; the rest waits for the next turn.
   void send_outbox();
 
   EngineNode& node_;
-  KvPool& pool_;
   const EngineOptions& options_;
   Progress& progress_;
-  std::deque<Job> queue_;
-  std::list<Sending> sending_;
+  RankTeam* team_;
+  PrefillRank own_;
+  std::deque<PrefillJob> queue_;
+  bool front_was_told_ = false;  // the ranks know of the queue's first
+  std::map<uint64_t, Asked> asked_;
   std::deque<Outgoing> outbox_;
+  uint64_t next_key_ = 1;
   bool lacks_pages_ = false;  // the queue's first waits for a Transfer to end
   bool peer_gone_ = false;
   bool peer_gone_early_ = false;  // with work of its under way

@@ -44,6 +44,18 @@ struct Generated {
   std::string text;
 };
 
+// What one rank of a side did of the hand-off that is reported. Of a prefill rank: computed, posted
+// and the bytes that it sent, of its own KV heads; of a decode rank: placed, seen and the bytes
+// that it received.
+struct RankTimes {
+  bool is_prefill = false;
+  uint32_t rank = 0;
+  uint32_t head_first = 0;
+  uint32_t heads = 0;
+  uint64_t kv_bytes = 0;
+  std::vector<LayerTimes> layers;
+};
+
 // One round of measurement; 0: not measured.
 struct RunRound {
   int64_t prefill_alone_ns = 0;  // in the prefill process, with no hand-off
@@ -67,6 +79,8 @@ struct RunReport {
   uint32_t block_tokens = 0;
   uint32_t chunk_tokens = 0;
   uint32_t num_threads = 0;
+  uint32_t prefill_tp = 1;  // tensor-parallel ranks of each side
+  uint32_t decode_tp = 1;
   std::vector<uint32_t> prompt_token_ids;
   Generated monolithic;
   Generated disaggregated;
@@ -74,10 +88,12 @@ struct RunReport {
   uint64_t kv_bytes_different = 0;
   uint64_t logits_compared = 0;
   uint64_t logits_different = 0;
-  HandoffTimes handoff;     // of the mode that was asked for
-  HandoffTimes push_after;  // the same request with every layer sent after prefill (equal to
-                            // handoff in that mode)
-  int64_t tail_ns = 0;      // last placed - last computed
+  // Of the mode that was asked for; with several ranks, of each moment the last of all ranks.
+  HandoffTimes handoff;
+  std::vector<RankTimes> ranks;  // of the same; prefill ranks first
+  HandoffTimes push_after;       // the same request with every layer sent after prefill (equal to
+                                 // handoff in that mode)
+  int64_t tail_ns = 0;           // last placed - last computed
   int64_t push_after_transfer_ns = 0;  // last placed - last computed of push_after
   double hidden_share = 0;             // 1 - tail / push_after_transfer
   int64_t ttft_monolithic_ns = 0;

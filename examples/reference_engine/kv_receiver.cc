@@ -1,0 +1,136 @@
+#include "examples/reference_engine/kv_receiver.h"
+
+#include <algorithm>
+#include <span>
+#include <utility>
+
+#include "examples/reference_engine/engine_messages.h"
+
+namespace baton_engine {
+
+using baton::Result;
+using baton::Status;
+using baton::StatusCode;
+
+namespace {
+
+constexpr uint32_t kWaitSliceMs = 100;
+
+}  // namespace
+
+KvReceiver::KvReceiver(EngineNode& node, KvPool& pool, const EngineOptions& options)
+    : node_(node),
+      pool_(pool),
+      options_(options),
+      held_heads_(
+          kv_heads_of(node.model().config(), parts_of_rank(options.rank, options.decode_tp))) {}
+
+Result<baton::PeerId> KvReceiver::dial(const std::string& address) {
+  auto peer = node_.context().connect(address);
+  if (peer.code() != StatusCode::kUnavailable) return peer;
+  return Status(StatusCode::kPeerLost, peer.status().message());
+}
+
+Status KvReceiver::connect(const std::vector<std::string>& addresses, baton::PeerId first) {
+  const auto ranks = static_cast<uint32_t>(addresses.size());
+  if (ranks != 1 && ranks != kTensorParts) {
+    return {StatusCode::kProtocolError,
+            "a prefill side of " + std::to_string(ranks) + " ranks; expected 1 or 3"};
+  }
+  BATON_RETURN_IF_ERROR(check_ranks(node_.model().config(), ranks));
+  for (uint32_t rank = 0; rank < ranks; ++rank) {
+    const IndexRange owned = owned_kv_heads_of(node_.model().config(), parts_of_rank(rank, ranks));
+    if (overlap(owned, held_heads_).is_empty()) continue;
+    if (rank == 0 && first) {
+      writers_.push_back({rank, first});
+      continue;
+    }
+    auto peer = dial(addresses[rank]);
+    if (!peer.is_ok()) return peer.status();
+    writers_.push_back({rank, *peer});
+  }
+  return Status::ok();
+}
+
+Result<Incoming> KvReceiver::open(const OpenRequest& request) {
+  Incoming incoming;
+  incoming.request = request;
+  auto sequence = Sequence::create(pool_, request.capacity_tokens);
+  if (!sequence.is_ok()) return sequence.status();
+  incoming.sequence.emplace(std::move(*sequence));
+  incoming.sequence->advance(request.tokens);
+  const std::span<const uint32_t> blocks =
+      incoming.sequence->blocks().first(pool_.shape().blocks_for(request.tokens));
+  baton::GrantRequest grant;
+  grant.cache = node_.cache().id();
+  grant.source_cache = kCacheName;
+  grant.tag = grant_tag(request.session, request.id, options_.rank);
+  grant.tokens = {0, request.tokens};
+  grant.block_lists = {{blocks.begin(), blocks.end()}};
+  grant.deadline_ms = options_.deadline_ms;
+  for (const Writer& writer : writers_) {
+    grant.peer = writer.peer;
+    auto granted = node_.context().grant(grant);
+    if (!granted.is_ok()) {
+      cancel(incoming, "another writer has no Grant");
+      wait_end(incoming).ignore();
+      return granted.status();
+    }
+    incoming.grants.push_back(std::move(*granted));
+  }
+  return incoming;
+}
+
+Status KvReceiver::wait_layer(const Incoming& incoming, uint32_t layer,
+                              const std::function<Status()>& check) const {
+  const int64_t end_ns = now_ns() + int64_t{options_.deadline_ms + kEndsAfterMs} * 1'000'000;
+  for (const baton::Grant& grant : incoming.grants) {
+    const baton::Gate gate = grant.gate(layer);
+    while (!gate.is_open()) {
+      BATON_RETURN_IF_ERROR(check());
+      if (now_ns() > end_ns) {
+        return {StatusCode::kDeadlineExceeded, "layer " + std::to_string(layer) + " never came"};
+      }
+      gate.wait(kWaitSliceMs).ignore();
+    }
+    const Status status = gate.poll();
+    if (!status.is_ok()) {
+      return {status.code(), "layer " + std::to_string(layer) + ": " + status.message()};
+    }
+  }
+  return Status::ok();
+}
+
+Status KvReceiver::wait_end(const Incoming& incoming) const {
+  Status first;
+  for (const baton::Grant& grant : incoming.grants) {
+    const Status status = grant.wait(options_.deadline_ms + kEndsAfterMs);
+    if (first.is_ok()) first = status;
+  }
+  return first;
+}
+
+void KvReceiver::cancel(Incoming& incoming, const std::string& reason) {
+  for (baton::Grant& grant : incoming.grants) grant.cancel(reason);
+}
+
+RankArrivals KvReceiver::arrivals(const Incoming& incoming) {
+  RankArrivals out;
+  out.seen_ns = incoming.seen_ns;
+  for (const baton::Grant& grant : incoming.grants) {
+    const baton::GrantRecord record = grant.record();
+    out.placed_ns.resize(std::max(out.placed_ns.size(), record.layers.size()));
+    for (size_t i = 0; i < record.layers.size(); ++i) {
+      out.placed_ns[i] = std::max(out.placed_ns[i], record.layers[i].placed_ns);
+    }
+  }
+  return out;
+}
+
+Status ArrivalHooks::before_layer_attention(uint32_t layer) {
+  BATON_RETURN_IF_ERROR(receiver_.wait_layer(incoming_, layer, check_));
+  incoming_.seen_ns.push_back(now_ns());
+  return Status::ok();
+}
+
+}  // namespace baton_engine

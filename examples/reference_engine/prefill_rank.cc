@@ -1,0 +1,284 @@
+#include "examples/reference_engine/prefill_rank.h"
+
+#include <algorithm>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+
+#include "examples/reference_engine/chunk_submitter.h"
+#include "examples/reference_engine/engine_interrupt.h"
+
+namespace baton_engine {
+
+using baton::Event;
+using baton::Result;
+using baton::Status;
+using baton::StatusCode;
+
+namespace {
+
+constexpr uint32_t kWaitSliceMs = 100;
+// A request's Grants come with it; one that does not was withdrawn.
+constexpr int64_t kOfferWaitNs = 5'000'000'000;
+
+// The failure of the first Transfer that has ended, if one has while others may go on.
+Status ended_early(std::span<const baton::Transfer> transfers) {
+  for (const baton::Transfer& transfer : transfers) {
+    if (!baton::is_terminal(transfer.state())) continue;
+    const Status status = transfer.status();
+    // DONE before all was computed: nobody counts on it, and it cannot be.
+    if (!status.is_ok()) return status;
+  }
+  return Status::ok();
+}
+
+// Notes when each layer's KV is final, and tells Baton when there is a word to tell it by.
+class PrefillHooks final : public ForwardHooks {
+ public:
+  PrefillHooks(PrefillRecord::Chunk& chunk, baton::ProgressWord* word,
+               std::span<const baton::Transfer> transfers)
+      : chunk_(chunk), word_(word), transfers_(transfers) {}
+
+  Status on_layer_kv_final(const Chunk& /*chunk*/, uint32_t /*layer*/) override {
+    chunk_.computed_ns.push_back(now_ns());
+    if (word_ != nullptr) word_->tick();
+    if (interrupted()) return {StatusCode::kCancelled, "interrupted"};
+    // Nobody waits for the rest any more.
+    return ended_early(transfers_);
+  }
+
+ private:
+  PrefillRecord::Chunk& chunk_;
+  baton::ProgressWord* word_;
+  std::span<const baton::Transfer> transfers_;
+};
+
+// Waits for `pause_ms`, or less: an interrupt or a Transfer's end is an error at once.
+Status pause(std::span<const baton::Transfer> transfers, uint32_t pause_ms) {
+  const int64_t end_ns = now_ns() + int64_t{pause_ms} * 1'000'000;
+  while (true) {
+    if (interrupted()) return {StatusCode::kCancelled, "interrupted"};
+    BATON_RETURN_IF_ERROR(ended_early(transfers));
+    const int64_t left_ns = end_ns - now_ns();
+    if (left_ns <= 0) return Status::ok();
+    const int64_t left_ms = (left_ns + 999'999) / 1'000'000;
+    transfers.front()
+        .wait(static_cast<uint32_t>(std::min<int64_t>(left_ms, kWaitSliceMs)))
+        .ignore();
+  }
+}
+
+void add_layers(PrefillRecord& record, const baton::TransferRecord& sent) {
+  const size_t layers = std::max(record.posted_ns.size(), sent.layers.size());
+  record.posted_ns.resize(layers);
+  record.sent_bytes.resize(layers);
+  for (size_t i = 0; i < sent.layers.size(); ++i) {
+    record.posted_ns[i] = std::max(record.posted_ns[i], sent.layers[i].posted_ns);
+    record.sent_bytes[i] += sent.layers[i].bytes;
+  }
+}
+
+}  // namespace
+
+PrefillRank::PrefillRank(EngineNode& node, KvPool& pool, const EngineOptions& options,
+                         Progress& progress, RankGroup* group)
+    : node_(node),
+      pool_(pool),
+      options_(options),
+      progress_(progress),
+      group_(group),
+      owned_heads_(owned_kv_heads_of(node.model().config(),
+                                     parts_of_rank(options.rank, options.prefill_tp))) {}
+
+bool PrefillRank::is_sending_to(baton::PeerId peer) const {
+  return std::any_of(sending_.begin(), sending_.end(),
+                     [peer](const Sending& sending) { return sending.job.peer == peer; });
+}
+
+Result<bool> PrefillRank::start(const PrefillJob& job) {
+  const auto tokens = static_cast<uint32_t>(job.request.tokens.size());
+  auto sequence = tokens == 0
+                      ? Result<Sequence>(StatusCode::kInvalidArgument, "no tokens to prefill")
+                      : Sequence::create(pool_, tokens);
+  if (sequence.code() == StatusCode::kExhausted && is_sending()) return false;
+  PrefillRecord record;
+  record.id = job.request.id;
+  Status status = sequence.status();
+  std::optional<Sending> sending;
+  if (sequence.is_ok()) {
+    sending.emplace(Sending{job, std::move(*sequence), {}, 0, std::move(record)});
+    status = answer_grants(*sending);
+    if (status.is_ok()) status = compute(*sending);
+  }
+  if (group_ != nullptr) {
+    const Status agreed = group_->end_pass(status);
+    if (interrupted() || (!agreed.is_ok() && agreed.code() != StatusCode::kCancelled)) {
+      if (sending) sending_.push_back(std::move(*sending));
+      return interrupted() ? Status(StatusCode::kCancelled, "interrupted") : agreed;
+    }
+    if (status.is_ok()) status = agreed;
+  }
+  if (!sending) {
+    record.status = status;
+    finished_.push_back({job.key, std::move(record)});
+    return true;
+  }
+  if (status.is_ok() && job.request.hand_off == HandOff::kPaced) status = hand_over_paced(*sending);
+  if (status.is_ok()) status = seal(*sending);
+  if (sending->transfers.empty()) {
+    finish(*sending, status);
+    return true;
+  }
+  if (!status.is_ok()) {
+    // The pages stay until the Transfers have ended; on_transfer_ended finishes.
+    sending->record.status = status;
+    for (baton::Transfer& transfer : sending->transfers) {
+      transfer.cancel("prefill failed: " + status.message());
+    }
+  }
+  sending_.push_back(std::move(*sending));
+  return true;
+}
+
+Status PrefillRank::answer_grants(Sending& sending) {
+  const PrefillJob& job = sending.job;
+  if (job.request.hand_off == HandOff::kNone || owned_heads_.is_empty()) return Status::ok();
+  const std::span<const uint32_t> blocks = sending.sequence.blocks();
+  for (uint32_t rank = 0; rank < job.request.decode_tp; ++rank) {
+    const IndexRange wanted =
+        kv_heads_of(node_.model().config(), parts_of_rank(rank, job.request.decode_tp));
+    if (overlap(owned_heads_, wanted).is_empty()) continue;
+    auto offer = wait_offer(job, rank);
+    if (!offer.is_ok()) return offer.status();
+    auto transfer = node_.context().push(
+        {offer->id, node_.cache().id(), {{blocks.begin(), blocks.end()}}, options_.deadline_ms});
+    if (!transfer.is_ok()) return transfer.status();
+    sending.transfers.push_back(std::move(*transfer));
+  }
+  return Status::ok();
+}
+
+Result<baton::GrantOffer> PrefillRank::wait_offer(const PrefillJob& job, uint32_t decode_rank) {
+  const std::string tag = grant_tag(job.request.session, job.request.id, decode_rank);
+  const int64_t end_ns = now_ns() + kOfferWaitNs;
+  while (true) {
+    auto offer = node_.context().wait_offer(tag, kWaitSliceMs);
+    if (offer.is_ok() || offer.code() != StatusCode::kDeadlineExceeded) return offer;
+    if (interrupted()) return Status(StatusCode::kCancelled, "interrupted");
+    if (job.peer) {
+      const auto peer = node_.context().describe_peer(job.peer);
+      if (!peer.is_ok()) return Status(StatusCode::kPeerLost, peer.status().message());
+    }
+    if (group_ != nullptr && group_->is_given_up()) {
+      return Status(StatusCode::kCancelled, "another rank gave the request up");
+    }
+    if (now_ns() > end_ns) return offer;
+  }
+}
+
+Status PrefillRank::compute(Sending& sending) {
+  const PrefillRequest& request = sending.job.request;
+  PrefillRecord& record = sending.record;
+  const bool is_layerwise = request.hand_off == HandOff::kPush && !sending.transfers.empty();
+  baton::ProgressWord word;
+  std::vector<ChunkSubmitter> submitters;
+  if (is_layerwise) {
+    auto created = node_.context().create_progress_word();
+    if (!created.is_ok()) return created.status();
+    word = std::move(*created);
+    for (baton::Transfer& transfer : sending.transfers) submitters.emplace_back(transfer, word);
+  }
+  const auto count = static_cast<uint32_t>(request.tokens.size());
+  const uint32_t chunk_tokens = options_.chunk_tokens;
+  const std::span<const uint32_t> tokens = request.tokens;
+  const int64_t begin_cpu_ns = process_cpu_ns();
+  record.begin_ns = now_ns();
+  for (uint32_t begin = 0; begin < count; begin += chunk_tokens) {
+    const uint32_t end = std::min(begin + chunk_tokens, count);
+    if (options_.rank == 0) {
+      progress_.say("request " + std::to_string(record.id) + " (" +
+                    std::string(hand_off_name(request.hand_off)) + "): computing tokens " +
+                    std::to_string(begin) + " to " + std::to_string(end) + " of " +
+                    std::to_string(count));
+    }
+    PrefillRecord::Chunk& chunk = record.chunks.emplace_back();
+    chunk.token_begin = begin;
+    chunk.token_end = end;
+    chunk.computed_ns.reserve(node_.model().config().layers);
+    for (ChunkSubmitter& submitter : submitters) BATON_RETURN_IF_ERROR(submitter.add(end));
+    PrefillHooks hooks(chunk, is_layerwise ? &word : nullptr, sending.transfers);
+    BATON_RETURN_IF_ERROR(
+        node_.rank_forward().prefill(sending.sequence, tokens.subspan(begin, end - begin), &hooks));
+  }
+  record.end_ns = now_ns();
+  record.cpu_ns = process_cpu_ns() - begin_cpu_ns;
+  return Status::ok();
+}
+
+Status PrefillRank::hand_over_paced(Sending& sending) {
+  if (sending.transfers.empty()) return Status::ok();
+  auto word = node_.context().create_progress_word();
+  if (!word.is_ok()) return word.status();
+  const auto count = static_cast<uint32_t>(sending.job.request.tokens.size());
+  for (baton::Transfer& transfer : sending.transfers) {
+    BATON_RETURN_IF_ERROR(transfer.submit_chunk({{0, count}, &*word, word->value()}));
+  }
+  for (uint32_t layer = 0; layer < node_.model().config().layers; ++layer) {
+    BATON_RETURN_IF_ERROR(pause(sending.transfers, sending.job.request.pause_ms));
+    sending.record.final_ns.push_back(now_ns());
+    word->tick();
+  }
+  return Status::ok();
+}
+
+Status PrefillRank::seal(Sending& sending) {
+  PrefillRecord& record = sending.record;
+  if (record.final_ns.empty()) record.final_ns = record.chunks.back().computed_ns;
+  for (baton::Transfer& transfer : sending.transfers) {
+    BATON_RETURN_IF_ERROR(seal_when_room(transfer));
+  }
+  return Status::ok();
+}
+
+void PrefillRank::on_transfer_ended(const Event& event) {
+  const auto has_it = [&event](const Sending& sending) {
+    return std::any_of(
+        sending.transfers.begin(), sending.transfers.end(),
+        [&event](const baton::Transfer& transfer) { return transfer.id() == event.transfer; });
+  };
+  const auto found = std::find_if(sending_.begin(), sending_.end(), has_it);
+  if (found == sending_.end()) return;
+  if (++found->ended < found->transfers.size()) return;
+  Status status;
+  for (const baton::Transfer& transfer : found->transfers) {
+    if (status.is_ok()) status = transfer.status();
+    add_layers(found->record, transfer.record());
+  }
+  finish(*found, status.is_ok() ? found->record.status : status);
+  sending_.erase(found);  // its pages are free from here on
+}
+
+void PrefillRank::finish(Sending& sending, const Status& status) {
+  PrefillRecord& record = sending.record;
+  record.status = status;
+  if (!status.is_ok()) {
+    progress_.say("request " + std::to_string(record.id) + ": " + status.to_string());
+  }
+  PrefillRecord::Rank& own = record.ranks.emplace_back();
+  own.head_first = owned_heads_.first;
+  own.heads = owned_heads_.count;
+  own.begin_ns = record.begin_ns;
+  own.end_ns = record.end_ns;
+  own.cpu_ns = record.cpu_ns;
+  own.final_ns = record.final_ns;
+  own.posted_ns = record.posted_ns;
+  own.sent_bytes = record.sent_bytes;
+  finished_.push_back({sending.job.key, std::move(record)});
+}
+
+std::vector<PrefillRank::Finished> PrefillRank::take_finished() {
+  return std::exchange(finished_, {});
+}
+
+}  // namespace baton_engine

@@ -1,0 +1,82 @@
+// PrefillRank: what one process of the prefill side does for a request: it computes its part, in
+// step with the other ranks, and hands the KV heads that it owns to every decode rank that holds
+// some of them, layer by layer while it computes. Several hand-offs may be in flight.
+//
+// Invariants:
+//  1. The pages of a request go back to the pool when its last Transfer has ended, never before.
+//  2. Each job that start() took comes out of take_finished() once.
+//
+// Thread rule: one thread.
+#pragma once
+
+#include <cstdint>
+#include <list>
+#include <vector>
+
+#include "baton/status.h"
+#include "examples/reference_engine/engine_messages.h"
+#include "examples/reference_engine/engine_node.h"
+#include "examples/reference_engine/engine_options.h"
+#include "examples/reference_engine/engine_progress.h"
+#include "examples/reference_engine/rank_group.h"
+#include "examples/reference_engine/sequence.h"
+
+namespace baton_engine {
+
+struct PrefillJob {
+  uint64_t key = 0;    // running number, the same on all ranks
+  baton::PeerId peer;  // who asked; none on ranks that were told by their leader
+  PrefillRequest request;
+};
+
+class PrefillRank {
+ public:
+  struct Finished {
+    uint64_t key = 0;
+    PrefillRecord record;
+  };
+
+  // `node` has its Context open over `pool`; all are borrowed. `group` is null for a side of one.
+  PrefillRank(EngineNode& node, KvPool& pool, const EngineOptions& options, Progress& progress,
+              RankGroup* group);
+
+  // Computes. False: it took nothing, and waits until pages come back. Errors are those of the
+  // group, after which no request can be computed any more; all else is in the record.
+  baton::Result<bool> start(const PrefillJob& job);
+  void on_transfer_ended(const baton::Event& event);
+  std::vector<Finished> take_finished();
+
+  // Hand-offs under way: of anybody, or of this peer.
+  bool is_sending() const { return !sending_.empty(); }
+  bool is_sending_to(baton::PeerId peer) const;
+
+ private:
+  // A request whose bytes may still fly.
+  struct Sending {
+    PrefillJob job;
+    Sequence sequence;
+    std::vector<baton::Transfer> transfers;
+    size_t ended = 0;
+    PrefillRecord record;
+  };
+
+  // Asks for the Grants of this request and answers them.
+  baton::Status answer_grants(Sending& sending);
+  baton::Result<baton::GrantOffer> wait_offer(const PrefillJob& job, uint32_t decode_rank);
+  baton::Status compute(Sending& sending);
+  // Tells Baton of one layer after the other, with a pause after each.
+  baton::Status hand_over_paced(Sending& sending);
+  baton::Status seal(Sending& sending);
+  void finish(Sending& sending, const baton::Status& status);
+
+  EngineNode& node_;
+  KvPool& pool_;
+  const EngineOptions& options_;
+  Progress& progress_;
+  RankGroup* group_;
+  IndexRange owned_heads_;
+  std::list<Sending> sending_;
+  std::vector<Finished> finished_;
+};
+
+}  // namespace baton_engine
