@@ -123,6 +123,12 @@ inline shut(e) {
   od;
   r_path[e] = R_FENCED;
 }
+/* SILENT_LOSS: the writer does not notice that completions are lost, until the deadline cancels. */
+#ifdef SILENT_LOSS
+#define NOTICED(e) false
+#else
+#define NOTICED(e) lossy[e]
+#endif
 #define send_r(kind, a, b) assert(nfull(to_receiver)); to_receiver!kind(a, b)
 #define send_w(kind, a, b, c) assert(nfull(to_writer)); to_writer!kind(a, b, c)
 #define may_die (deaths < DEATHS && !acked)
@@ -186,24 +192,23 @@ inline shut(e) {
 #define QUIET(e) (r_path[e] != OPEN || (r_quiesced && LISTED_QUIET(e)))
 #else
 #define QUIET(e) \
-  (r_path[e] == CLOSED || r_path[e] == TICKET || r_path[e] == R_FENCED || (r_quiesced && LISTED_QUIET(e)))
+  (r_path[e] == CLOSED || (r_path[e] == TICKET && TICKET_QUIET) || r_path[e] == R_FENCED || \
+   (r_path[e] >= OPEN && r_quiesced && LISTED_QUIET(e)))
+#endif
+#ifdef TICKET_IS_QUIET
+#define TICKET_QUIET true
+#else
+#define TICKET_QUIET false
 #endif
 
 #define QUIET_OR_FENCING(e) (r_path[e] == FROZEN || r_path[e] == SNAPPED || QUIET(e))
 
-/* A Path opens only while the Grant is ARMED, or ended with the writer's acknowledgement. */
-#define MAY_OPEN (grant == ARMED || (told && acked))
-#ifdef TICKET_IS_CHECKED_ONLY
-#define MAY_OPEN_NOW true
-#else
-#define MAY_OPEN_NOW MAY_OPEN
-#endif
-#if defined(REOPEN_BEFORE_ACK)
+/* A Path is agreed to only while the Grant is ARMED, or ended with the writer's acknowledgement. Agreed to and not open
+ * (a ticket that the writer's stream has not used yet) it is as unquiet as an open one: until it is withdrawn. */
+#ifdef REOPEN_BEFORE_ACK
 #define MAY_AGREE true
-#undef MAY_OPEN_NOW
-#define MAY_OPEN_NOW true
 #else
-#define MAY_AGREE MAY_OPEN
+#define MAY_AGREE (grant == ARMED || (told && acked))
 #endif
 
 /* ---- the writer */
@@ -308,7 +313,7 @@ proctype WriterPath(byte e) {
       dirty[e] = 0;
       flushes[e]++;
     }
-  :: d_step { w_path[e] == OPEN && (lossy[e] || r_path[e] >= FROZEN) ->
+  :: d_step { w_path[e] == OPEN && (NOTICED(e) || r_path[e] >= FROZEN) ->
       say("writer: path %d is found broken\n", e);
       w_path[e] = BROKEN;
     }
@@ -324,8 +329,6 @@ proctype WriterPath(byte e) {
     }
 #ifdef RETRY_BEFORE_FENCE
   :: d_step { w_path[e] == OWN_FENCED ->
-#elif defined(ACCOUNTED_BEFORE_OWN_FENCE)
-  :: d_step { (w_path[e] == OWN_FENCED || w_path[e] == OPEN || w_path[e] == BROKEN) && w_heard[e] ->
 #else
   :: d_step { w_path[e] == OWN_FENCED && w_heard[e] ->
 #endif
@@ -386,7 +389,11 @@ proctype Writer() {
       fi;
       kind = 0; a = 0; b = 0; c = 0;
     }
+#ifdef SETTLED_NOT_COMMITTED
+  :: d_step { transfer == ACTIVE && owed[0] + owed[1] > 0 && empty(to_receiver) && FIRST_RW == NONE && ALL(FLUSHED) ->
+#else
   :: d_step { transfer == ACTIVE && owed[0] + owed[1] > 0 && FIRST_RW == NONE && ALL(FLUSHED) ->
+#endif
       say("writer: SETTLE sent: %d units of slot 0, %d of slot 1\n", owed[0], owed[1]);
       send_r(SETTLE, owed[0], owed[1]);
       do
@@ -582,15 +589,9 @@ proctype ReceiverPath(byte e) {
 #endif
       at(r_snapshot, e, 0) = 0; at(r_snapshot, e, 1) = 0;
     }
-  :: d_step { r_path[e] == TICKET && w_path[e] <= OPEN ->
-      if
-      :: MAY_OPEN_NOW -> r_path[e] = OPEN; say("receiver: path %d is open\n", e);
-      :: else ->
-        say("receiver: path %d comes too late: refused, FENCE and FENCED sent\n", e);
-        shut(e);
-        send_w(FENCE, e, 0, 0);
-        send_w(FENCED, e, 0, 0);
-      fi
+  :: d_step { r_path[e] == TICKET ->
+      say("receiver: path %d is open\n", e);
+      r_path[e] = OPEN;
     }
   od
 }
@@ -673,6 +674,11 @@ proctype Receiver() {
           say("receiver: path %d frozen, FENCE sent\n", a);
           send_w(FENCE, a, 0, 0);
           freeze(a);
+        :: r_path[a] == TICKET ->
+          say("receiver: path %d is withdrawn, FENCE and FENCED sent\n", a);
+          shut(a);
+          send_w(FENCE, a, 0, 0);
+          send_w(FENCED, a, 0, 0);
         :: else
         fi;
         a++;
