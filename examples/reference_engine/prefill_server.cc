@@ -91,6 +91,7 @@ void PrefillServer::handle(const Event& event) {
       break;
     case EventKind::kGrantOffered:
     case EventKind::kGrantEnded:
+    case EventKind::kGrantGroupEnded:
     case EventKind::kEventsLost:
       break;
   }

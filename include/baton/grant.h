@@ -57,7 +57,7 @@ struct GrantRequest {
   // The heads that this writer sends, one range per layer group of the layout; both caches hold
   // them. A range without heads: nothing of that group (its block list is named all the same).
   // Empty: of every group all heads that both hold. See assign_senders().
-  std::vector<HeadRange> heads;
+  std::vector<HeadRange> heads = {};
   uint32_t deadline_ms = 0;  // 0: ContextOptions::default_deadline_ms; at most a day
   uint32_t lease_ms = 0;     // 0: ContextOptions::default_lease_ms; at most a day
 };

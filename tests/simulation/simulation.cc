@@ -260,6 +260,7 @@ void Simulation::on_event(uint32_t index, const Event& event) {
       request.on_message(event);
       return;
     }
+    case EventKind::kGrantGroupEnded:
     case EventKind::kEventsLost:
       FAIL() << event.tag_number << " events were lost, though they are polled all the time";
   }

@@ -85,8 +85,8 @@ std::string SoakDecode::prepare() {
   auto node = baton_engine::EngineNode::create(engine_options_, progress_);
   if (!node.is_ok()) return said("engine", node.status());
   node_ = std::move(*node);
-  auto alone_pool = node_->make_pool(kBlockTokens, kBlocks, true);
-  auto pool = node_->make_pool(kBlockTokens, kBlocks, true);
+  auto alone_pool = node_->make_pool({kBlockTokens, kBlocks, true});
+  auto pool = node_->make_pool({kBlockTokens, kBlocks, true});
   if (!alone_pool.is_ok() || !pool.is_ok()) return "a pool was not made";
   alone_pool_.emplace(std::move(*alone_pool));
   pool_.emplace(std::move(*pool));

@@ -61,7 +61,7 @@ class Prefill {
     auto node = baton_engine::EngineNode::create(options_, progress_);
     if (!node.is_ok()) return node.status();
     node_ = std::move(*node);
-    auto pool = node_->make_pool(kBlockTokens, kPoolBlocks, true);
+    auto pool = node_->make_pool({kBlockTokens, kPoolBlocks, true});
     if (!pool.is_ok()) return pool.status();
     pool_.emplace(std::move(*pool));
     BATON_RETURN_IF_ERROR(node_->open_context(context_options("soak-prefill"), *pool_));
