@@ -2,7 +2,8 @@
 
 #include <gtest/gtest.h>
 
-#include <cstring>
+#include <algorithm>
+#include <numeric>
 #include <thread>
 
 #include "tests/support/test_seed.h"
@@ -28,6 +29,7 @@ ProxyRig::ProxyRig(const ProxyRigOptions& options) : options_(options) {
     context.log_level = baton::LogLevel::kOff;
     context.heartbeat_interval_ms = options.heartbeat_interval_ms;
     context.peer_dead_after_ms = options.peer_dead_after_ms;
+    context.rails[0].paths = options.paths;
     return std::make_unique<baton::Context>(require(baton::Context::create(context), "create"));
   };
   prefill_ = make("prefill");
@@ -55,14 +57,29 @@ void ProxyRig::fill_source() { source_->memory().fill_pattern(test_seed()); }
 
 Status ProxyRig::try_connect() {
   control_ = {TcpProxy::Kind::kControl, proxy_->count(TcpProxy::Kind::kControl)};
-  data_ = proxy_->count(TcpProxy::Kind::kData);
+  data_.resize(options_.paths);
+  std::iota(data_.begin(), data_.end(), proxy_->count(TcpProxy::Kind::kData));
   const auto peer = dialer().connect(proxy_->address_of(acceptor().address()), 20000);
   if (!peer.is_ok()) return peer.status();
   // The acceptor's side comes up by its own.
   EXPECT_TRUE(wait_until([&] { return !acceptor().peers().empty(); }));
   const auto of_decode = decode_->peers();
   if (!of_decode.empty()) prefill_peer_ = of_decode.front();
+  for (const uint32_t ordinal : data_) {
+    EXPECT_TRUE(wait_until([&] { return is_open(ordinal); })) << "data socket " << ordinal;
+  }
   return Status::ok();
+}
+
+// The acceptor's answer has passed: the last that is said before frames.
+bool ProxyRig::is_open(uint32_t ordinal) const {
+  return proxy_->forwarded({TcpProxy::Kind::kData, ordinal}, TcpProxy::Way::kToDialer) >= 40;
+}
+
+bool ProxyRig::wait_reopened(uint32_t path) {
+  const uint32_t next = *std::max_element(data_.begin(), data_.end()) + 1;
+  data_[path] = next;
+  return wait_until([&] { return is_open(next); });
 }
 
 void ProxyRig::connect() {

@@ -20,6 +20,7 @@ namespace baton_test {
 
 struct ProxyRigOptions {
   bool decode_dials = true;  // else prefill does
+  uint32_t paths = 1;        // data sockets
   uint32_t heartbeat_interval_ms = 300;
   uint32_t peer_dead_after_ms = 1500;
 };
@@ -51,7 +52,7 @@ class ProxyRig {
   Pool& target() { return *target_; }
   // Of the present connection.
   TcpProxy::Stream control() const { return control_; }
-  TcpProxy::Stream data(uint32_t path = 0) const { return {TcpProxy::Kind::kData, data_ + path}; }
+  TcpProxy::Stream data(uint32_t path = 0) const { return {TcpProxy::Kind::kData, data_[path]}; }
   // Where KV bytes go.
   TcpProxy::Way to_decode() const;
   TcpProxy::Way to_prefill() const;
@@ -62,9 +63,12 @@ class ProxyRig {
   // the dialer's error.
   void connect();
   baton::Status try_connect();
+  // The dialer has opened this Path, which was cut, again; data(path) is the new one.
+  bool wait_reopened(uint32_t path);
   // Both sides know no peer any more; false after 20 s.
   bool wait_disconnected();
 
+  void fill_source();
   // A Grant, its offer and the push; `layers` of kTokens are ticked.
   HandOff start(uint32_t layers, uint32_t deadline_ms = 20000);
   // Waits for both ends, and checks them.
@@ -78,7 +82,7 @@ class ProxyRig {
  private:
   baton::Context& dialer() { return options_.decode_dials ? *decode_ : *prefill_; }
   baton::Context& acceptor() { return options_.decode_dials ? *prefill_ : *decode_; }
-  void fill_source();
+  bool is_open(uint32_t ordinal) const;
   void check_target(const HandOff& handoff, const baton::Status& end);
   void check_events(const Ends& ends);
 
@@ -91,7 +95,7 @@ class ProxyRig {
   std::vector<uint32_t> blocks_;
   std::vector<uint8_t> expected_;  // the target after a complete hand-off
   TcpProxy::Stream control_;
-  uint32_t data_ = 0;
+  std::vector<uint32_t> data_;  // ordinals of the live data sockets
   baton::PeerId prefill_peer_;
   uint32_t handoffs_ = 0;
   uint64_t checked_bytes_ = 0;
