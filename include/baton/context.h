@@ -65,7 +65,8 @@ struct PeerDescription {
 class BATON_EXPORT Context {
  public:
   // Opens rails, binds the control port, starts threads. kInvalidArgument: options; kAddressInUse,
-  // kUnavailable (plug-in), kPermissionDenied (open bind without a secret), kIoError.
+  // kUnavailable (plug-in), kPermissionDenied (open bind without a secret), kExhausted (memory,
+  // threads, descriptors), kIoError.
   static Result<Context> create(ContextOptions options);
 
   Context(Context&&) noexcept;

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstring>
+#include <new>
 #include <thread>
 
 #include "baton/plugin/builtin.h"
@@ -53,10 +54,16 @@ Result<std::shared_ptr<ContextImpl>> ContextImpl::create(ContextOptions options,
   BATON_ASSERT(environment.clock == nullptr ||
                    (environment.sleep != nullptr && options.progress == ProgressMode::kCaller),
                "whoever brings a clock sleeps and drives by it");
-  std::shared_ptr<ContextImpl> impl(new ContextImpl(std::move(options), environment));
-  Status started = impl->start();
-  if (!started.is_ok()) return started;
-  return impl;
+  // Queues and tables are made here, of megabytes: where an address space is limited they may not
+  // fit, which is the caller's to know.
+  try {
+    std::shared_ptr<ContextImpl> impl(new ContextImpl(std::move(options), environment));
+    Status started = impl->start();
+    if (!started.is_ok()) return started;
+    return impl;
+  } catch (const std::bad_alloc&) {
+    return Status(StatusCode::kExhausted, "memory ran out while the Context was being opened");
+  }
 }
 
 Status ContextImpl::start() {

@@ -64,6 +64,12 @@ void ControlPlaneImpl::dial_next(Link& link) {
     link.last_error = fd.status();
   }
   const std::string what = link.is_stream_dial ? "a data socket" : "\"" + link.target.name + "\"";
+  if (link.last_error.code() == StatusCode::kExhausted) {
+    // It ran out here; there is nothing to look for over there.
+    fail(link,
+         Status(StatusCode::kExhausted, "cannot dial " + what + ": " + link.last_error.message()));
+    return;
+  }
   fail(link,
        Status(StatusCode::kUnavailable, "cannot reach " + what + ": " + link.last_error.message() +
                                             "; is it running, and is this its present address?"));

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstdlib>
+#include <new>
 
 #include "src/base/assert.h"
 
@@ -38,7 +39,8 @@ Engine::Engine(const Limits& limits, EngineOutput* output, counter::CounterTable
       cancels_(std::bit_ceil(size_t{4} * limits.max_live)),
       slot_owners_(static_cast<SlotOwner*>(std::calloc(counter::kMaxSlots, sizeof(SlotOwner))),
                    std::free) {
-  BATON_ASSERT(slot_owners_ != nullptr, "4 MiB for the slot owners");
+  // Like the queues above, 4 MiB that do not fit are for who opens the Context to report.
+  if (slot_owners_ == nullptr) throw std::bad_alloc();
   cookies_.emplace_back();  // cookie 0 is none
 }
 
