@@ -18,6 +18,7 @@ baton::ContextOptions context_options(const std::string& name) {
   options.name = name;
   options.log_level = baton::LogLevel::kError;
   options.max_live = 64;
+  options.rails[0].paths = 2;
   return options;
 }
 
