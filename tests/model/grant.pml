@@ -150,7 +150,9 @@ proctype WriterPath(byte e) {
 #endif
       wire[e]!I(batch_slot[e], batch_units[e]);
       at(signalled, e, batch_slot[e]) = at(signalled, e, batch_slot[e]) + batch_units[e];
+#ifndef BATCH_CLOSED_TWICE
       batch_units[e] = 0; batch_slot[e] = 0;
+#endif
     }
   :: d_step { w_runs && w_path[e] == OPEN && lossy[e] ->
       say("writer: path %d is found broken\n", e);

@@ -691,7 +691,11 @@ proctype Receiver() {
       say("receiver: quiet: the Grant has ended, GRANT_END sent: FAILED\n");
       grant = ENDED;
       told = 1;
+#ifdef VERDICT_FROM_COUNTS
+      send_w(GRANT_END, (count[0] == TARGET(0) && count[1] == TARGET(1) -> DONE : FAILED), 0, 0);
+#else
       send_w(GRANT_END, FAILED, 0, 0);
+#endif
     }
   od
 }
