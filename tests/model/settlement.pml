@@ -44,7 +44,7 @@ mtype = { done_means_placed, counting_is_exact, memory_comes_back_quiet, verdict
 #define I(s, w) (16 + (s) * 8 + (w))
 #define F 63
 
-mtype = { FENCE, FENCED, W_FENCED, SETTLE, CANCEL, QUIESCED, GRANT_END, END_ACK, PATH_REQUEST, PATH_BUSY };
+mtype = { FENCE, FENCED, W_FENCED, SETTLE, CANCEL, QUIESCED, GRANT_END, END_ACK, PATH_REQUEST, PATH_REPLY };
 chan wire[EPOCHS] = [WIRE] of { byte };
 chan to_receiver = [6] of { mtype, byte, byte };
 chan to_writer = [8] of { mtype, byte, byte, byte };
@@ -103,6 +103,7 @@ bit landed[UNITS];
 #define ENDED 3
 byte grant;
 bit told, acked, r_quiesced;
+byte expected; /* of a mutant: the control thread agreed, the engine hears of it before any later message */
 
 /* ---- faults */
 byte deaths, reopens;
@@ -179,36 +180,37 @@ inline shut(e) {
 #define AGREES(e)                                                     \
   (applied[ordinal[e] * SLOTS] == signalled[(e) * SLOTS] &&           \
    applied[ordinal[e] * SLOTS + 1] == signalled[(e) * SLOTS + 1])
-#ifdef UNLISTED_IS_QUIET
-#define LISTED_QUIET(e) (!listed[e] || (!listed_broken[e] && AGREES(e)))
-#elif defined(BROKEN_IS_QUIET)
-#define LISTED_QUIET(e) (listed[e] && AGREES(e))
+#if defined(BROKEN_IS_QUIET)
+#define SAID_QUIET(e) AGREES(e)
 #elif defined(COUNTS_ARE_NOT_COMPARED)
-#define LISTED_QUIET(e) (listed[e] && !listed_broken[e])
+#define SAID_QUIET(e) (!listed_broken[e])
 #else
-#define LISTED_QUIET(e) (listed[e] && !listed_broken[e] && AGREES(e))
+#define SAID_QUIET(e) (!listed_broken[e] && AGREES(e))
 #endif
-#ifdef FROZEN_IS_QUIET
-#define QUIET(e) (r_path[e] != OPEN || (r_quiesced && LISTED_QUIET(e)))
-#else
-#define QUIET(e) \
-  (r_path[e] == CLOSED || (r_path[e] == TICKET && TICKET_QUIET) || r_path[e] == R_FENCED || \
-   (r_path[e] >= OPEN && r_quiesced && LISTED_QUIET(e)))
-#endif
+/* Agreed to, but not open here: quiet if it was not open at the writer either (ADR 0009). */
 #ifdef TICKET_IS_QUIET
-#define TICKET_QUIET true
+#define TICKET_QUIET(e) true
 #else
-#define TICKET_QUIET false
+#define TICKET_QUIET(e) (r_quiesced && !listed[e])
 #endif
-
+/* Open here, and not in QUIESCED: it opened at the writer after that, or its FENCE came before QUIESCED and froze it. */
+#ifdef FROZEN_IS_QUIET
+#define FENCE_QUIET(e) (r_path[e] >= FROZEN)
+#elif defined(UNLISTED_IS_QUIET)
+#define FENCE_QUIET(e) (r_path[e] == R_FENCED || (r_path[e] >= FROZEN && r_quiesced && !listed[e]))
+#else
+#define FENCE_QUIET(e) (r_path[e] == R_FENCED)
+#endif
+#define QUIET(e)                                                                     \
+  (r_path[e] == CLOSED || FENCE_QUIET(e) || (r_path[e] == TICKET && TICKET_QUIET(e)) || \
+   (r_path[e] == OPEN && r_quiesced && (!listed[e] || SAID_QUIET(e))))
 #define QUIET_OR_FENCING(e) (r_path[e] == FROZEN || r_path[e] == SNAPPED || QUIET(e))
 
-/* A Path is agreed to only while the Grant is ARMED, or ended with the writer's acknowledgement. Agreed to and not open
- * (a ticket that the writer's stream has not used yet) it is as unquiet as an open one: until it is withdrawn. */
+/* A Path's end opens only while the Grant is ARMED, or ended with the writer's acknowledgement; else it is held. */
 #ifdef REOPEN_BEFORE_ACK
-#define MAY_AGREE true
+#define MAY_OPEN true
 #else
-#define MAY_AGREE (grant == ARMED || (told && acked))
+#define MAY_OPEN (grant == ARMED || (told && acked))
 #endif
 
 /* ---- the writer */
@@ -335,10 +337,6 @@ proctype WriterPath(byte e) {
       dead(e);
       say("writer: path %d is dead; owed %d and %d\n", e, owed[0], owed[1]);
     }
-  :: d_step { w_path[e] == OPENING && r_path[e] != CLOSED ->
-      say("writer: path %d is open\n", e);
-      w_path[e] = OPEN;
-    }
   od
 }
 
@@ -383,9 +381,11 @@ proctype Writer() {
         transfer = a;
         send_r(END_ACK, 0, 0);
         forget_all();
-      :: kind == PATH_BUSY ->
-        say("writer: path %d was refused: BUSY\n", a);
-        w_path[a] = CLOSED;
+      :: kind == PATH_REPLY ->
+        if
+        :: w_path[a] == OPENING -> w_path[a] = OPEN; say("writer: path %d is open\n", a);
+        :: else
+        fi
       fi;
       kind = 0; a = 0; b = 0; c = 0;
     }
@@ -589,7 +589,7 @@ proctype ReceiverPath(byte e) {
 #endif
       at(r_snapshot, e, 0) = 0; at(r_snapshot, e, 1) = 0;
     }
-  :: d_step { r_path[e] == TICKET ->
+  :: d_step { r_path[e] == TICKET && MAY_OPEN ->
       say("receiver: path %d is open\n", e);
       r_path[e] = OPEN;
     }
@@ -611,7 +611,8 @@ proctype Receiver() {
   mtype kind;
   byte a, b, t;
   do
-  :: d_step { to_receiver?kind, a, b ->
+  :: d_step { expected == 0 && nempty(to_receiver) ->
+      to_receiver?kind, a, b;
       if
       :: kind == W_FENCED ->
         say("receiver: FENCE of path %d came\n", a);
@@ -645,13 +646,17 @@ proctype Receiver() {
       :: kind == PATH_REQUEST ->
         /* b is the epoch whose ordinal it takes over. */
         invariant(path_is_one_at_a_time, r_path[b] == R_FENCED && r_heard[b]);
-        if
-        :: MAY_AGREE -> r_path[a] = TICKET; say("receiver: path %d may come\n", a);
-        :: else -> send_w(PATH_BUSY, a, 0, 0); say("receiver: path %d: BUSY\n", a);
-        fi
+        say("receiver: path %d is agreed to\n", a);
+        send_w(PATH_REPLY, a, 0, 0);
+#ifdef REPLY_BEFORE_THE_ENGINE
+        expected = a;
+#else
+        r_path[a] = TICKET;
+#endif
       fi;
       kind = 0; a = 0; b = 0;
     }
+  :: d_step { expected != 0 -> r_path[expected] = TICKET; say("receiver: the engine hears of path %d\n", expected); expected = 0; }
   :: d_step { grant == COMPLETE && !told ->
       say("receiver: GRANT_END sent: DONE\n");
       told = 1;
