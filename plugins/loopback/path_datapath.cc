@@ -11,7 +11,10 @@ namespace baton_loopback {
 const char* Path::check(const baton_post& post) const {
   if (post.kind != BATON_POST_WRITE && post.kind != BATON_POST_READ) return "unknown kind";
   if (post.kind == BATON_POST_READ && post.has_immediate != 0) return "a read has no immediate";
-  if (post.length_bytes == 0) return "length 0";
+  if (post.length_bytes == 0) {
+    if (post.has_immediate == 0) return "length 0 without an immediate";
+    return post.num_sources == 0 ? nullptr : "length 0 with sources";
+  }
   if (post.length_bytes > max_message_bytes_) return "longer than max_message_bytes";
   if (post.num_sources == 0 || post.num_sources > kMaxSources) return "num_sources outside [1, 16]";
   if (post.target_address + post.length_bytes < post.target_address) return "target passes 2^64";
@@ -179,6 +182,11 @@ Path::Step Path::step(int64_t now_ns, uint64_t* budget_bytes) {
 }
 
 Path::Step Path::place_write(Message& message, uint64_t* budget_bytes) {
+  if (message.length_bytes == 0) {
+    reports_.push() = {true, message.immediate, 0, BATON_OP_DONE};
+    peer_->complete(message, BATON_OP_DONE);
+    return Step::kMoved;
+  }
   const SourceRange source = locate(message, message.moved_bytes);
   const auto chunk_bytes =
       static_cast<uint32_t>(std::min<uint64_t>({*budget_bytes, kChunkBytes, source.length_bytes}));

@@ -67,13 +67,18 @@ const char* decode_header(const uint8_t* bytes, uint32_t max_message_bytes, Fram
   if ((header.flags & kFlagImmediate) == 0 && header.immediate != 0) {
     return "an immediate without its flag";
   }
+  // Nothing but an immediate.
+  const bool is_signal = header.type == FrameType::kWrite && header.run_count == 0 &&
+                         (header.flags & kFlagImmediate) != 0;
   if (!has_runs(header.type)) {
     if (header.run_count != 0) return "runs in a frame type without runs";
     if (header.grant != 0) return "a grant in a frame type without runs";
-  } else if (header.run_count == 0 || header.run_count > kMaxRuns) {
+  } else if ((header.run_count == 0 && !is_signal) || header.run_count > kMaxRuns) {
     return "the run count is outside [1, 256]";
   }
-  if (!has_payload(header.type)) {
+  if (is_signal) {
+    if (header.payload_bytes != 0) return "payload in a write without runs";
+  } else if (!has_payload(header.type)) {
     if (header.payload_bytes != 0) return "payload in a frame type without payload";
   } else {
     const uint64_t limit = header.type == FrameType::kReadData

@@ -2,7 +2,8 @@
 // in prose.
 //
 // A frame is a header, a table of runs (kWrite and kReadRequest only) and payload bytes (kWrite and
-// kReadData only). All numbers are little-endian and of fixed width.
+// kReadData only). A kWrite without runs is nothing but an immediate. All numbers are little-endian
+// and of fixed width.
 //
 //   header, 24 bytes: magic u16 | type u8 | flags u8 | run_count u32 | payload_bytes u32 |
 //   immediate u32 | grant u64 run, 24 bytes:    key u64 | address u64 | length_bytes u32 | zero u32
@@ -29,7 +30,7 @@ inline constexpr uint32_t kMaxMessageBytes = 64u << 20;
 inline constexpr uint32_t kMaxUnanswered = 1024;
 
 enum class FrameType : uint8_t {
-  kWrite = 1,        // runs, payload, perhaps an immediate
+  kWrite = 1,        // runs, payload, perhaps an immediate; or an immediate alone
   kReadRequest = 2,  // runs
   kReadData = 3,     // payload: the next bytes of the oldest unanswered read
   kReadEnd = 4,      // the oldest unanswered read is complete, or refused (kFlagRefused)

@@ -81,6 +81,9 @@ void Receiver::begin_frame() {
   ++frames_;
   switch (frame_.type) {
     case FrameType::kWrite:
+      if (frame_.run_count == 0) return end_payload();
+      state_ = State::kRuns;
+      return;
     case FrameType::kReadRequest:
       state_ = State::kRuns;
       return;

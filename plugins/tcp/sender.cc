@@ -21,7 +21,10 @@ bool Sender::open(const PathContext& context) {
 const char* Sender::check(const baton_post& post) const {
   if (post.kind != BATON_POST_WRITE && post.kind != BATON_POST_READ) return "unknown kind";
   if (post.kind == BATON_POST_READ && post.has_immediate != 0) return "a read has no immediate";
-  if (post.length_bytes == 0) return "length 0";
+  if (post.length_bytes == 0) {
+    if (post.has_immediate == 0) return "length 0 without an immediate";
+    return post.num_sources == 0 ? nullptr : "length 0 with sources";
+  }
   if (post.length_bytes > context_.max_message_bytes) return "longer than max_message_bytes";
   if (post.num_sources == 0 || post.num_sources > kMaxSources) return "num_sources outside [1, 16]";
   if (post.target_address + post.length_bytes < post.target_address) return "target passes 2^64";
@@ -94,6 +97,16 @@ void Sender::move_to_awaiting(PostEntry& entry) {
   ++next_;
 }
 
+void Sender::add_signal_frame() {
+  const PostEntry& entry = queue_.at(next_++);
+  FrameHeader header;
+  header.type = FrameType::kWrite;
+  header.flags = kFlagImmediate;
+  header.immediate = entry.immediate;
+  header.grant = entry.grant;
+  add_header(header, Mark::kSignalEnd);
+}
+
 uint64_t Sender::add_write_frame() {
   const PostEntry& first = queue_.at(next_);
   FrameHeader header;
@@ -106,7 +119,7 @@ uint64_t Sender::add_write_frame() {
   while (next_ != queue_.tail() && header.run_count < kMaxRuns &&
          header.payload_bytes < kFrameCloseBytes) {
     const PostEntry& entry = queue_.at(next_);
-    if (entry.kind != EntryKind::kWrite || entry.grant != header.grant ||
+    if (entry.kind != EntryKind::kWrite || entry.grant != header.grant || entry.length_bytes == 0 ||
         !fits(entry.num_sources, kRunBytes)) {
       break;
     }
@@ -162,7 +175,9 @@ void Sender::add_flush_frame() {
 uint64_t Sender::add_post_frame() {
   switch (queue_.at(next_).kind) {
     case EntryKind::kWrite:
-      return add_write_frame();
+      if (queue_.at(next_).length_bytes > 0) return add_write_frame();
+      add_signal_frame();
+      return 0;
     case EntryKind::kRead:
       add_read_frame();
       return 0;
@@ -337,7 +352,7 @@ uint64_t Sender::consume(size_t bytes) {
 }
 
 void Sender::finish_piece(const Piece& piece) {
-  if (piece.mark == Mark::kWriteEnd) {
+  if (piece.mark == Mark::kWriteEnd || piece.mark == Mark::kSignalEnd) {
     drop_moved();
     BATON_SDK_ASSERT(queue_.front().kind == EntryKind::kWrite && queue_.head() != next_);
     reports_.push() = queue_.front().op;

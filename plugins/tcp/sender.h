@@ -6,7 +6,7 @@
 //  the two the sender takes
 //     turns, so that neither starves the other.
 //  2. The source bytes of a write are read only by sendmsg, and its op is in reports() as soon as
-//  its last byte went into
+//  its last byte (of a write without bytes: its header) went into
 //     the kernel.
 //  3. The bytes of an answer are resolved in the call that sends them: a Grant that ends half-way
 //  fills the rest of the
@@ -72,6 +72,7 @@ class Sender {
     kHeader,
     kData,        // of a write that goes on in the next piece
     kWriteEnd,    // the last bytes of a write
+    kSignalEnd,   // the header that is all of a write without bytes
     kAnswerEnd,   // the header that ends an answer
     kAnswerData,  // bytes of a read's answer
   };
@@ -95,6 +96,7 @@ class Sender {
   void build_batch();
   uint64_t add_post_frame();
   uint64_t add_write_frame();
+  void add_signal_frame();
   void add_read_frame();
   void add_flush_frame();
   uint64_t add_answer_frame();
@@ -105,7 +107,8 @@ class Sender {
     return batch_end_ + pieces <= kMaxPieces && header_used_ + header_bytes <= kMaxHeaderBytes;
   }
   [[nodiscard]] static bool carries_payload(const Piece& piece) {
-    return piece.mark != Mark::kHeader && piece.mark != Mark::kAnswerEnd;
+    return piece.mark != Mark::kHeader && piece.mark != Mark::kSignalEnd &&
+           piece.mark != Mark::kAnswerEnd;
   }
   void refresh_answers();
   [[nodiscard]] Cut cut_batch(uint64_t budget_bytes) const;

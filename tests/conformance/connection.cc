@@ -121,6 +121,18 @@ uint64_t End::read(const Region& target, uint64_t offset, std::byte* memory, uin
   return request.op;
 }
 
+uint64_t End::signal(uint32_t immediate, uint64_t grant, size_t path) {
+  baton_post request{};
+  request.kind = BATON_POST_WRITE;
+  request.grant = grant;
+  request.has_immediate = 1;
+  request.immediate = immediate;
+  uint32_t accepted = 0;
+  EXPECT_EQ(post(&request, 1, &accepted, path), BATON_RC_OK);
+  EXPECT_EQ(accepted, 1u);
+  return request.op;
+}
+
 baton_rc End::try_flush(size_t path) {
   PathLog& record = log(path);
   const uint64_t op = record.ops.size();

@@ -66,6 +66,8 @@ class End {
                  int64_t immediate = -1, uint64_t grant = 1, size_t path = 0);
   uint64_t read(const Region& target, uint64_t offset, std::byte* memory, uint32_t length_bytes,
                 uint64_t grant = 1, size_t path = 0);
+  // A write of length 0: its immediate and nothing else.
+  uint64_t signal(uint32_t immediate, uint64_t grant = 1, size_t path = 0);
   uint64_t flush(size_t path = 0);
   baton_rc try_flush(size_t path = 0);
   void fence(size_t path = 0);

@@ -243,7 +243,7 @@ TEST_P(WriteConformance, WrongPostsAreRefusedAndThoseBeforeAreTaken) {
   std::vector<baton_source> ranges(link().capabilities.max_sources + 1,
                                    baton_source{source.data(), nullptr, 10, 0});
   const auto good = [&] { return End::make_post(BATON_POST_WRITE, ranges.data(), 1, target, 0); };
-  std::vector<baton_post> wrong(6, good());
+  std::vector<baton_post> wrong(9, good());
   wrong[0].length_bytes = 0;
   wrong[1].length_bytes = 11;
   wrong[2].num_sources = 0;
@@ -252,6 +252,13 @@ TEST_P(WriteConformance, WrongPostsAreRefusedAndThoseBeforeAreTaken) {
   wrong[4].target_address = UINT64_MAX - 3;
   wrong[5].kind = BATON_POST_READ;
   wrong[5].has_immediate = 1;
+  wrong[6].has_immediate = 1;
+  wrong[6].length_bytes = 0;  // with a source
+  wrong[7].length_bytes = 0;  // without an immediate
+  wrong[7].num_sources = 0;
+  wrong[8].kind = BATON_POST_READ;
+  wrong[8].length_bytes = 0;
+  wrong[8].num_sources = 0;
   for (const baton_post& post : wrong) {
     std::vector<baton_post> posts{good(), post, good()};
     uint32_t accepted = 0;

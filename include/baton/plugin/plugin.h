@@ -12,7 +12,8 @@
  *  3. An immediate is reported by units_arrived after all the bytes that it covers are placed:
  *     those of its own post on any path; with BATON_CAP_IMM_COVERS_PRIOR also those of every
  *     earlier post on the same path. Bytes that were dropped because their Grant ended count as
- *     placed: the host, which refused them, knows.
+ *     placed: the host, which refused them, knows. A write of length 0, which is nothing but an
+ *     immediate, is one like the others: of its post there are no bytes to cover.
  *  4. After fenced() no byte is placed, read or reported on that path, and no op_done of it is
  *     outstanding.
  *  5. Nothing blocks, retries, times out or stripes: policy is the host's.
@@ -217,7 +218,9 @@ typedef struct baton_post {
   uint64_t grant;              /* the Grant that permits it (checked where software places) */
   uint64_t target_key;         /* baton_region_key.key of the peer's region */
   uint64_t target_address;     /* baton_region_key.base + offset */
-  uint32_t length_bytes;       /* > 0 */
+  /* > 0; or 0, of a write with an immediate: num_sources is 0 then, sources, target_key and
+   * target_address are not looked at, and resolve() is not asked. */
+  uint32_t length_bytes;
   uint32_t reserved;
 } baton_post;
 

@@ -57,6 +57,20 @@ TEST(FrameTest, WhatIsEncodedIsDecoded) {
   EXPECT_EQ(runs[1].length_bytes, 200u);
 }
 
+TEST(FrameTest, AWriteWithoutRunsIsAnImmediate) {
+  FrameHeader signal = write_header();
+  signal.run_count = 0;
+  signal.payload_bytes = 0;
+  std::array<uint8_t, kHeaderBytes> bytes{};
+  encode_header(signal, bytes.data());
+  FrameHeader header;
+  ASSERT_EQ(decode_header(bytes.data(), kLongest, &header), nullptr);
+  EXPECT_EQ(header.run_count, 0u);
+  EXPECT_EQ(header.payload_bytes, 0u);
+  EXPECT_EQ(header.immediate, signal.immediate);
+  EXPECT_EQ(header.grant, signal.grant);
+}
+
 TEST(FrameTest, EveryWrongHeaderIsNamed) {
   struct Case {
     const char* text;
@@ -68,7 +82,9 @@ TEST(FrameTest, EveryWrongHeaderIsNamed) {
       {"flag", [](FrameHeader* h) { h->flags = kFlagRefused; }},
       {"flag", [](FrameHeader* h) { h->flags = 0x80; }},
       {"immediate", [](FrameHeader* h) { h->flags = 0; }},
-      {"run count", [](FrameHeader* h) { h->run_count = 0; }},
+      {"payload in", [](FrameHeader* h) { h->run_count = 0; }},
+      {"run count", [](FrameHeader* h) { *h = {FrameType::kWrite, 0, 0, 0, 0, 1}; }},
+      {"run count", [](FrameHeader* h) { *h = {FrameType::kReadRequest, 0, 0, 0, 0, 1}; }},
       {"run count", [](FrameHeader* h) { h->run_count = kMaxRuns + 1; }},
       {"run count", [](FrameHeader* h) { h->run_count = UINT32_MAX; }},
       {"payload length", [](FrameHeader* h) { h->payload_bytes = 0; }},
