@@ -28,6 +28,10 @@ size_t bytes_of(const wire::Cancel& cancel) { return cancel.reason.size(); }
 size_t bytes_of(const wire::GrantEnd& end) { return end.message.size(); }
 size_t bytes_of(const wire::Fenced& fenced) { return bytes_of(fenced.applied); }
 size_t bytes_of(const wire::Notify& notify) { return bytes_of(notify.bytes); }
+size_t bytes_of(const wire::ReadStart& start) {
+  return bytes_of(start.slots) + bytes_of(start.units_per_slot);
+}
+size_t bytes_of(const wire::ReadDone& done) { return done.message.size(); }
 // Of the others either nothing is on the heap, or they do not come this way.
 template <typename Other>
 size_t bytes_of(const Other&) {

@@ -126,6 +126,13 @@ void read_blocks(Reader& r, const fb::BlockList& in, std::vector<uint32_t>& out)
   r.scalars("blocks", in.blocks(), out);
 }
 
+void read_slots(Reader& r, const flatbuffers::Vector<const fb::Slot*>* in,
+                std::vector<SlotReference>& out) {
+  r.structs("slots", in, out, [](const fb::Slot& slot) {
+    return SlotReference{slot.slot(), slot.generation()};
+  });
+}
+
 void read(Reader& r, const fb::GrantOffer& in, GrantOffer& out) {
   out.grant = GrantId(in.grant());
   out.kind = GrantKind{in.kind()};
@@ -138,9 +145,7 @@ void read(Reader& r, const fb::GrantOffer& in, GrantOffer& out) {
   out.source_cache = CacheId(in.source_cache());
   out.tokens = TokenRange{in.token_begin(), in.token_end()};
   r.tables("block_lists", in.block_lists(), kMaxGroups, out.block_lists, read_blocks);
-  r.structs("slots", in.slots(), out.slots, [](const fb::Slot& slot) {
-    return SlotReference{slot.slot(), slot.generation()};
-  });
+  read_slots(r, in.slots(), out.slots);
   r.scalars("units_per_slot", in.units_per_slot(), out.units_per_slot);
   r.structs("ranges", in.ranges(), out.ranges, [](const fb::Range& range) {
     return GrantRange{SectionId(range.section()), range.offset_bytes(), range.length_bytes()};
@@ -205,6 +210,19 @@ void read(Reader&, const fb::Credits& in, Credits& out) {
   out.returned = in.returned();
 }
 
+void read(Reader& r, const fb::ReadStart& in, ReadStart& out) {
+  out.grant = GrantId(in.grant());
+  read_slots(r, in.slots(), out.slots);
+  r.scalars("units_per_slot", in.units_per_slot(), out.units_per_slot);
+}
+
+void read(Reader& r, const fb::ReadDone& in, ReadDone& out) {
+  out.grant = GrantId(in.grant());
+  out.code = StatusCode{in.code()};
+  out.units = in.units();
+  r.text("message", in.message(), out.message);
+}
+
 template <typename Native, typename Table>
 Message read_as(Reader& r, const Table* in) {
   Native out;
@@ -254,6 +272,10 @@ Message read_body(Reader& r, const fb::Envelope& in) {
       return read_as<Settle>(r, in.body_as_Settle());
     case fb::Body::Credits:
       return read_as<Credits>(r, in.body_as_Credits());
+    case fb::Body::ReadStart:
+      return read_as<ReadStart>(r, in.body_as_ReadStart());
+    case fb::Body::ReadDone:
+      return read_as<ReadDone>(r, in.body_as_ReadDone());
     case fb::Body::NONE:
       break;
   }

@@ -147,10 +147,14 @@ flatbuffers::Offset<fb::BlockList> add_blocks(Builder& b, const std::vector<uint
   return fb::CreateBlockList(b, b.CreateVector(blocks));
 }
 
+auto add_slots(Builder& b, const std::vector<SlotReference>& slots) {
+  std::vector<fb::Slot> out;
+  out.reserve(slots.size());
+  for (const SlotReference& slot : slots) out.emplace_back(slot.slot, slot.generation);
+  return b.CreateVectorOfStructs(out);
+}
+
 EncodedBody add(Builder& b, const GrantOffer& m) {
-  std::vector<fb::Slot> slots;
-  slots.reserve(m.slots.size());
-  for (const SlotReference& slot : m.slots) slots.emplace_back(slot.slot, slot.generation);
   std::vector<fb::Range> ranges;
   ranges.reserve(m.ranges.size());
   for (const GrantRange& range : m.ranges) {
@@ -158,7 +162,7 @@ EncodedBody add(Builder& b, const GrantOffer& m) {
   }
   const auto tag = b.CreateVector(reinterpret_cast<const uint8_t*>(m.tag.data()), m.tag.size());
   const auto lists = add_list(b, m.block_lists, add_blocks);
-  const auto slot_vector = b.CreateVectorOfStructs(slots);
+  const auto slot_vector = add_slots(b, m.slots);
   const auto units = b.CreateVector(m.units_per_slot);
   const auto range_vector = b.CreateVectorOfStructs(ranges);
   std::vector<fb::HeadRange> heads;
@@ -231,6 +235,18 @@ EncodedBody add(Builder& b, const Credits& m) {
   return {fb::Body::Credits, fb::CreateCredits(b, m.epoch.value, m.returned).Union()};
 }
 
+EncodedBody add(Builder& b, const ReadStart& m) {
+  const auto slots = add_slots(b, m.slots);
+  const auto units = b.CreateVector(m.units_per_slot);
+  return {fb::Body::ReadStart, fb::CreateReadStart(b, m.grant.value, slots, units).Union()};
+}
+
+EncodedBody add(Builder& b, const ReadDone& m) {
+  const auto message = b.CreateString(m.message);
+  return {fb::Body::ReadDone,
+          fb::CreateReadDone(b, m.grant.value, number(m.code), m.units, message).Union()};
+}
+
 // Texts for people are composed from anything; they are mended where a name would be refused. A
 // copy is made only of the few messages that carry such a text; none of them is big.
 std::optional<Message> mended(const Message& message) {
@@ -244,6 +260,9 @@ std::optional<Message> mended(const Message& message) {
     return Cancel{m->grant, m->code, printable(m->reason)};
   if (const auto* m = std::get_if<GrantEnd>(&message)) {
     return GrantEnd{m->grant, m->verdict, m->units, printable(m->message)};
+  }
+  if (const auto* m = std::get_if<ReadDone>(&message)) {
+    return ReadDone{m->grant, m->code, m->units, printable(m->message)};
   }
   if (const auto* m = std::get_if<PathReply>(&message)) {
     PathReply copy = *m;

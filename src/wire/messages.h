@@ -210,7 +210,9 @@ struct PathReply {
 
 // ---- Grants -------------------------------------------------------------------------------------
 
-enum class GrantKind : uint8_t { kKv = 0, kRanges = 1 };
+// kKv: its sender receives, and the peer may write. kKvRead: its sender has the KV, and the peer
+// may read.
+enum class GrantKind : uint8_t { kKv = 0, kRanges = 1, kKvRead = 2 };
 
 struct SlotReference {
   uint32_t slot = 0;       // <= kMaxSlotIndex
@@ -233,15 +235,16 @@ struct GrantOffer {
   std::string tag;  // any bytes
   uint32_t lease_ms = 0;
   uint32_t deadline_ms = 0;
-  // ---- kKv
-  CacheId target_cache;  // the sender's of this message
-  CacheId source_cache;  // the receiver's of this message
+  // ---- kKv, kKvRead
+  CacheId target_cache;  // of the side that receives: kKv this message's sender
+  CacheId source_cache;  // of the side that sends
   TokenRange tokens;
-  std::vector<std::vector<uint32_t>> block_lists;  // one list per layer group
+  // One list per layer group, of this message's sender: kKv the target's, kKvRead the source's.
+  std::vector<std::vector<uint32_t>> block_lists;
   // The heads that are sent, one range per layer group; empty: all that both caches hold.
   std::vector<HeadRange> heads;
-  std::vector<SlotReference> slots;      // one per layer; its ordinal is its place here
-  std::vector<uint32_t> units_per_slot;  // as many as slots
+  std::vector<SlotReference> slots;      // kKv: one per layer; its ordinal is its place here
+  std::vector<uint32_t> units_per_slot;  // one per layer: kKv as many as slots
   // ---- kRanges
   std::vector<GrantRange> ranges;
   bool allow_write = false;
@@ -334,6 +337,25 @@ struct Credits {
   friend bool operator==(const Credits&, const Credits&) = default;
 };
 
+// The reader begins to pull a kKvRead Grant.
+struct ReadStart {
+  GrantId grant;
+  std::vector<SlotReference> slots;      // one per layer: where its final tokens are counted
+  std::vector<uint32_t> units_per_slot;  // tokens that the reader armed each slot for
+
+  friend bool operator==(const ReadStart&, const ReadStart&) = default;
+};
+
+// The reader's verdict: it reads nothing more of a kKvRead Grant. Acknowledged by GrantEndAck.
+struct ReadDone {
+  GrantId grant;
+  StatusCode code = StatusCode::kOk;
+  uint64_t units = 0;  // of the plan, read
+  std::string message;
+
+  friend bool operator==(const ReadDone&, const ReadDone&) = default;
+};
+
 // A user's small message.
 struct Notify {
   uint64_t tag = 0;
@@ -347,7 +369,7 @@ struct Notify {
 using Message =
     std::variant<Hello, Welcome, Describe, Confirm, SectionsChanged, CachesChanged, Heartbeat,
                  Goodbye, PathRequest, PathReply, GrantOffer, Cancel, Quiesced, GrantEnd,
-                 GrantEndAck, Fence, Fenced, Notify, Settle, Credits>;
+                 GrantEndAck, Fence, Fenced, Notify, Settle, Credits, ReadStart, ReadDone>;
 
 // "GrantOffer" and so on, for logs.
 const char* message_name(const Message& message);

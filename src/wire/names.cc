@@ -6,10 +6,10 @@ namespace {
 
 // In the order of Message's alternatives.
 constexpr std::array<const char*, std::variant_size_v<Message>> kNames = {
-    "Hello",         "Welcome",   "Describe", "Confirm",     "SectionsChanged",
-    "CachesChanged", "Heartbeat", "Goodbye",  "PathRequest", "PathReply",
-    "GrantOffer",    "Cancel",    "Quiesced", "GrantEnd",    "GrantEndAck",
-    "Fence",         "Fenced",    "Notify",   "Settle",      "Credits"};
+    "Hello",     "Welcome",  "Describe",    "Confirm",   "SectionsChanged", "CachesChanged",
+    "Heartbeat", "Goodbye",  "PathRequest", "PathReply", "GrantOffer",      "Cancel",
+    "Quiesced",  "GrantEnd", "GrantEndAck", "Fence",     "Fenced",          "Notify",
+    "Settle",    "Credits",  "ReadStart",   "ReadDone"};
 
 }  // namespace
 

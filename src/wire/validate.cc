@@ -152,6 +152,21 @@ Status check(const PathReply& reply) {
   return check_limit("length of address", reply.address.size(), kMaxPathAddressBytes);
 }
 
+Status check_slots(const std::vector<SlotReference>& slots, const std::vector<uint32_t>& units) {
+  BATON_RETURN_IF_ERROR(check_limit("count of slots", slots.size(), kMaxLayers));
+  if (units.size() != slots.size()) {
+    return Status(StatusCode::kInvalidArgument, std::to_string(units.size()) +
+                                                    " units_per_slot for " +
+                                                    std::to_string(slots.size()) + " slots");
+  }
+  for (size_t i = 0; i < slots.size(); ++i) {
+    BATON_RETURN_IF_ERROR(check_limit(at("slots", i) + ".slot", slots[i].slot, kMaxSlotIndex));
+    BATON_RETURN_IF_ERROR(
+        check_limit(at("slots", i) + ".generation", slots[i].generation, kMaxGeneration));
+  }
+  return Status::ok();
+}
+
 Status check_kv(const GrantOffer& offer) {
   if (offer.tokens.begin > offer.tokens.end) {
     return Status(StatusCode::kInvalidArgument, "token range [" +
@@ -167,19 +182,12 @@ Status check_kv(const GrantOffer& offer) {
     const uint64_t end = uint64_t{offer.heads[i].first} + offer.heads[i].count;
     BATON_RETURN_IF_ERROR(check_limit("end of " + at("heads", i), end, kMaxHeads));
   }
-  BATON_RETURN_IF_ERROR(check_limit("count of slots", offer.slots.size(), kMaxLayers));
-  if (offer.units_per_slot.size() != offer.slots.size()) {
-    return Status(StatusCode::kInvalidArgument, std::to_string(offer.units_per_slot.size()) +
-                                                    " units_per_slot for " +
-                                                    std::to_string(offer.slots.size()) + " slots");
+  if (offer.kind != GrantKind::kKvRead) return check_slots(offer.slots, offer.units_per_slot);
+  if (!offer.slots.empty()) {
+    return Status(StatusCode::kInvalidArgument,
+                  std::to_string(offer.slots.size()) + " slots in a Grant that is read");
   }
-  for (size_t i = 0; i < offer.slots.size(); ++i) {
-    BATON_RETURN_IF_ERROR(
-        check_limit(at("slots", i) + ".slot", offer.slots[i].slot, kMaxSlotIndex));
-    BATON_RETURN_IF_ERROR(
-        check_limit(at("slots", i) + ".generation", offer.slots[i].generation, kMaxGeneration));
-  }
-  return Status::ok();
+  return check_limit("count of units_per_slot", offer.units_per_slot.size(), kMaxLayers);
 }
 
 Status check_ranges(const GrantOffer& offer) {
@@ -196,7 +204,7 @@ Status check_ranges(const GrantOffer& offer) {
 
 Status check(const GrantOffer& offer) {
   BATON_RETURN_IF_ERROR(check_nonzero("grant", offer.grant.value));
-  if (offer.kind > GrantKind::kRanges) {
+  if (offer.kind > GrantKind::kKvRead) {
     return Status(StatusCode::kInvalidArgument,
                   "kind is " + std::to_string(static_cast<unsigned>(offer.kind)));
   }
@@ -268,6 +276,17 @@ Status check(const Credits& credits) { return check_nonzero("epoch", credits.epo
 
 Status check(const Notify& notify) {
   return check_limit("length of bytes", notify.bytes.size(), kMaxNotifyBytes);
+}
+
+Status check(const ReadStart& start) {
+  BATON_RETURN_IF_ERROR(check_nonzero("grant", start.grant.value));
+  return check_slots(start.slots, start.units_per_slot);
+}
+
+Status check(const ReadDone& done) {
+  BATON_RETURN_IF_ERROR(check_nonzero("grant", done.grant.value));
+  BATON_RETURN_IF_ERROR(check_code("code", done.code));
+  return check_text("message", done.message, kMaxTextBytes);
 }
 
 }  // namespace

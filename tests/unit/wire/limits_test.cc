@@ -72,6 +72,39 @@ TEST(Limits, SlotsAndTheirUnitsAgree) {
   expect_refused(offer, StatusCode::kOutOfRange, "slots[0].generation is 64");
 }
 
+TEST(Limits, AGrantThatIsReadHasNoSlots) {
+  GrantOffer offer = kv_offer();
+  offer.kind = GrantKind::kKvRead;
+  offer.units_per_slot.assign(kMaxLayers, 1);
+  EXPECT_TRUE(encode(offer).is_ok());
+  offer.units_per_slot.push_back(1);
+  expect_refused(offer, StatusCode::kOutOfRange, "count of units_per_slot is 4097");
+  offer.units_per_slot = {1};
+  offer.slots = {{1, 1}};
+  expect_refused(offer, StatusCode::kInvalidArgument, "1 slots in a Grant that is read");
+  offer.kind = GrantKind{3};
+  expect_refused(offer, StatusCode::kInvalidArgument, "kind is 3");
+}
+
+TEST(Limits, AReadStartsWithASlotForEachLayer) {
+  ReadStart start{GrantId(1), std::vector<SlotReference>(kMaxLayers), {}};
+  expect_refused(start, StatusCode::kInvalidArgument, "ReadStart: 0 units_per_slot for 4096 slots");
+  start.units_per_slot.assign(kMaxLayers, 1);
+  EXPECT_TRUE(encode(start).is_ok());
+  start.slots[7].slot = kMaxSlotIndex + 1;
+  expect_refused(start, StatusCode::kOutOfRange, "slots[7].slot is 262144");
+  start.slots.resize(kMaxLayers + 1);
+  expect_refused(start, StatusCode::kOutOfRange, "count of slots is 4097");
+  expect_refused(ReadStart{}, StatusCode::kInvalidArgument, "grant is 0");
+}
+
+TEST(Limits, AReadDoneHasACode) {
+  EXPECT_TRUE(encode(ReadDone{GrantId(1), StatusCode::kOk, 0, ""}).is_ok());
+  expect_refused(ReadDone{GrantId(1), StatusCode{200}, 0, ""}, StatusCode::kInvalidArgument,
+                 "ReadDone: code is 200");
+  expect_refused(ReadDone{}, StatusCode::kInvalidArgument, "grant is 0");
+}
+
 TEST(Limits, TokenRangeIsARange) {
   GrantOffer offer = kv_offer();
   offer.tokens = {5, 4};

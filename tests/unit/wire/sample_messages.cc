@@ -79,6 +79,13 @@ wire::GrantOffer sample_range_offer() {
   return offer;
 }
 
+wire::GrantOffer sample_read_offer() {
+  wire::GrantOffer offer = sample_kv_offer();
+  offer.kind = wire::GrantKind::kKvRead;
+  offer.slots.clear();
+  return offer;
+}
+
 }  // namespace
 
 Layout sample_layout() {
@@ -135,6 +142,10 @@ std::vector<wire::Message> sample_messages() {
   all.emplace_back(wire::Notify{123, {0, 255, 1}});
   all.emplace_back(wire::Settle{GrantId(6), 2, {{3, 63, 99}, {4, 0, 1}}});
   all.emplace_back(wire::Credits{PathEpoch(4), 77});
+  all.emplace_back(sample_read_offer());
+  all.emplace_back(
+      wire::ReadStart{GrantId(6), {{0, 0}, {wire::kMaxSlotIndex, wire::kMaxGeneration}}, {1, 9}});
+  all.emplace_back(wire::ReadDone{GrantId(6), StatusCode::kDeadlineExceeded, 42, "too late"});
   return all;
 }
 
