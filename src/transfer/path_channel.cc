@@ -51,7 +51,8 @@ PathChannel::Staged& PathChannel::append(baton_post_kind kind, const Piece& piec
   staged.ordinal = 0;
   staged.signal_units = 0;
   staged.batch = 0;
-  std::memcpy(staged.sources, piece.sources, piece.num_sources * sizeof(baton_source));
+  if (piece.num_sources > 0)
+    std::memcpy(staged.sources, piece.sources, piece.num_sources * sizeof(baton_source));
   staged_bytes_ += piece.length_bytes;
   return staged;
 }
@@ -127,6 +128,18 @@ bool PathChannel::stage_unit(const Piece& piece, const PieceOwner& owner, const 
   staged.batch = batch_;
   ++batch_units_;
   if (!covers_prior_) close_batch();
+  return true;
+}
+
+bool PathChannel::stage_signal(const PieceOwner& owner, const SlotRef& slot, uint32_t units) {
+  close_batch();
+  if (tail_ - head_ == kStaged || !has_credit()) return false;
+  ++credits_used_;
+  Staged& staged = append(BATON_POST_WRITE, Piece(), owner);
+  staged.post.has_immediate = 1;
+  staged.post.immediate = counter::pack(counter::Immediate{slot.slot, slot.generation, units});
+  staged.ordinal = slot.ordinal;
+  staged.signal_units = units;
   return true;
 }
 

@@ -101,6 +101,9 @@ class PathChannel {
   // is missing, and open batches of others may hold some: they are closed then. REQUIRES: state()
   // == kOpen.
   [[nodiscard]] bool stage_unit(const Piece& piece, const PieceOwner& owner, const SlotRef& slot);
+  // An immediate alone, which says that `units` more are counted. As stage_unit. REQUIRES: `units`
+  // is in [1, kMaxWeight].
+  [[nodiscard]] bool stage_signal(const PieceOwner& owner, const SlotRef& slot, uint32_t units);
   [[nodiscard]] bool stage_raw(baton_post_kind kind, const Piece& piece, const PieceOwner& owner);
 
   // Closes the open batch: its last staged post carries the immediate.

@@ -103,6 +103,37 @@ TEST(PathChannel, AnotherOwnerClosesTheBatchAndIsNotMergedWith) {
   EXPECT_EQ(two.posts.size(), 1u);
 }
 
+TEST(PathChannel, ASignalIsAnImmediateOfItsOwn) {
+  RecordingOwner owner;
+  PathPair pair(covering_plan());
+  ASSERT_TRUE(pair.stage_unit(owner, kFirst, 0, 0, kUnit));
+  ASSERT_TRUE(pair.channel().stage_signal({&owner, 1}, kSecond, 256));
+  ASSERT_TRUE(pair.channel().stage_signal({&owner, 1}, kSecond, 3));
+  ASSERT_TRUE(pair.stage_unit(owner, kSecond, kUnit, kUnit, kUnit));
+  pair.channel().close_batch();
+  EXPECT_EQ(pair.channel().push(), 4u);
+  pair.settle();
+  EXPECT_EQ(pair.immediates(),
+            (std::vector<Immediate>{immediate(kFirst, 1), immediate(kSecond, 256),
+                                    immediate(kSecond, 3), immediate(kSecond, 1)}));
+  EXPECT_EQ(owner.signalled, (std::vector<uint64_t>{1, 260}));
+  EXPECT_EQ(owner.ops_out, 0u);
+}
+
+TEST(PathChannel, ASignalThatIsDroppedWasNeverSent) {
+  RecordingOwner owner;
+  RecordingOwner other;
+  PathPair pair(covering_plan());
+  ASSERT_TRUE(pair.channel().stage_signal({&owner, 1}, kFirst, 5));
+  ASSERT_TRUE(pair.channel().stage_signal({&other, 2}, kSecond, 7));
+  pair.channel().drop(&owner);
+  EXPECT_FALSE(pair.channel().has_staged(&owner));
+  EXPECT_EQ(pair.channel().push(), 1u);
+  pair.settle();
+  EXPECT_EQ(pair.immediates(), std::vector<Immediate>{immediate(kSecond, 7)});
+  EXPECT_TRUE(owner.signalled.empty());
+}
+
 TEST(PathChannel, ARawWriteClosesTheBatch) {
   RecordingOwner owner;
   PathPair pair(covering_plan());
