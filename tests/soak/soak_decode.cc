@@ -102,15 +102,16 @@ std::string SoakDecode::prepare() {
         *sequence, std::span<const uint32_t>(prompt.tokens).first(handed), nullptr);
     if (!prefilled.is_ok()) return said("prefill alone", prefilled);
     auto generation = baton_engine::generate(
-        node_->forward(), *sequence,
-        {prompt.tokens.back(), node_->model().tokenizer().end_of_sequence(), kNewTokens, nullptr},
+        [&](uint32_t token, bool) { return node_->forward().decode(*sequence, token, nullptr); },
+        {prompt.tokens.back(), node_->model().tokenizer().end_of_sequence(), kNewTokens},
         progress_);
     if (!generation.is_ok()) return said("generation alone", generation.status());
     prompt.alone.emplace(std::move(*sequence));
     prompt.generation = std::move(*generation);
     prompts_.push_back(std::move(prompt));
   }
-  const Status opened = node_->open_context(context_options("soak-decode"), *pool_);
+  const baton_engine::IndexRange heads{0, pool_->shape().kv_heads};
+  const Status opened = node_->open_context(context_options("soak-decode"), *pool_, heads, heads);
   return opened.is_ok() ? start_child() : said("Context", opened);
 }
 
@@ -250,9 +251,10 @@ std::string SoakDecode::finish(Open& open) {
   const Prompt& prompt = prompts_[open.prompt];
   open.sequence->advance(static_cast<uint32_t>(prompt.tokens.size() - 1));
   const auto generation = baton_engine::generate(
-      node_->forward(), *open.sequence,
-      {prompt.tokens.back(), node_->model().tokenizer().end_of_sequence(), kNewTokens, &hooks},
-      progress_);
+      [&](uint32_t token, bool is_first) {
+        return node_->forward().decode(*open.sequence, token, is_first ? &hooks : nullptr);
+      },
+      {prompt.tokens.back(), node_->model().tokenizer().end_of_sequence(), kNewTokens}, progress_);
   const Status end = open.grant.wait(kWaitMs);
   if (!baton::is_terminal(open.grant.state())) return "its Grant did not end";
   const std::string wrong = judge(open, end, generation);

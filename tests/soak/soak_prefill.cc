@@ -64,7 +64,9 @@ class Prefill {
     auto pool = node_->make_pool({kBlockTokens, kPoolBlocks, true});
     if (!pool.is_ok()) return pool.status();
     pool_.emplace(std::move(*pool));
-    BATON_RETURN_IF_ERROR(node_->open_context(context_options("soak-prefill"), *pool_));
+    const baton_engine::IndexRange heads{0, pool_->shape().kv_heads};
+    BATON_RETURN_IF_ERROR(
+        node_->open_context(context_options("soak-prefill"), *pool_, heads, heads));
     std::cout << "ADDRESS " << node_->context().address() << std::endl;
     return Status::ok();
   }
