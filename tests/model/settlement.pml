@@ -57,6 +57,7 @@ chan to_writer = [8] of { mtype, byte, byte, byte };
 #define OWN_FENCED 4
 #define DEAD 5 /* both ends are fenced, and the units accounted for */
 byte w_path[EPOCHS];
+bit w_agreed[EPOCHS]; /* the reply came: its end opens at a moment of its own */
 bit w_heard[EPOCHS]; /* FENCED came, with: */
 byte w_heard_applied[EPOCHS * SLOTS];
 
@@ -337,6 +338,11 @@ proctype WriterPath(byte e) {
       dead(e);
       say("writer: path %d is dead; owed %d and %d\n", e, owed[0], owed[1]);
     }
+  :: d_step { w_path[e] == OPENING && w_agreed[e] ->
+      say("writer: path %d is open\n", e);
+      w_path[e] = OPEN;
+      w_agreed[e] = 0;
+    }
   od
 }
 
@@ -383,7 +389,7 @@ proctype Writer() {
         forget_all();
       :: kind == PATH_REPLY ->
         if
-        :: w_path[a] == OPENING -> w_path[a] = OPEN; say("writer: path %d is open\n", a);
+        :: w_path[a] == OPENING -> w_agreed[a] = 1; say("writer: path %d is agreed to\n", a);
         :: else
         fi
       fi;
