@@ -208,11 +208,7 @@ inline shut(e) {
 #define QUIET_OR_FENCING(e) (r_path[e] == FROZEN || r_path[e] == SNAPPED || QUIET(e))
 
 /* A Path's end opens only while the Grant is ARMED, or ended with the writer's acknowledgement; else it is held. */
-#ifdef REOPEN_BEFORE_ACK
-#define MAY_OPEN true
-#else
 #define MAY_OPEN (grant == ARMED || (told && acked))
-#endif
 
 /* ---- the writer */
 /* What nobody looks at any more, so that states that differ in nothing else are one: after a cancel the units, after the
