@@ -83,7 +83,7 @@ void ContextImpl::begin_path(PeerId peer, uint32_t ordinal) {
     pass_to_data(handoff::OpenAddressedPath{peer, plan, false, {}});
     return;
   }
-  pass_to_data(handoff::ExpectPath{peer, plan});
+  pass_to_data(handoff::ExpectPath{peer, plan, nullptr});
   Status sent = control_->send(
       peer, wire::PathRequest{plan.epoch, plan.rail, plan.peer_rail, {}, plan.ordinal});
   if (!sent.is_ok()) control_->disconnect(peer, sent);
@@ -153,7 +153,8 @@ void ContextImpl::path_requested(PeerId peer, const wire::PathRequest& request) 
     auto ticket = control_->expect_stream(peer, request.epoch);
     if (ticket.is_ok()) {
       reply.ticket = *ticket;
-      pass_to_data(handoff::ExpectPath{peer, plan});
+      pass_to_data(handoff::ExpectPath{peer, plan, std::make_unique<wire::PathReply>(reply)});
+      return;
     } else {
       reply.code = ticket.code();
       reply.error = ticket.status().message();

@@ -121,7 +121,10 @@ void ControlPlaneImpl::send_hello(Link& link) {
   base::secure_random_bytes(hello.nonce);
   hello.address = address_;
   const Link* other = other_of_name(link, link.target.name);
-  if (other != nullptr && other->is_known()) hello.known_session = other->session;
+  if (other != nullptr && other->is_known()) {
+    hello.known_session = other->session;
+    hello.known_boot = other->info.boot_id;
+  }
   link.hello = hello;
   const Status queued = queue(link, hello);
   BATON_ASSERT(queued.is_ok(), "our hello is within the limits: options were validated");
@@ -207,8 +210,10 @@ bool ControlPlaneImpl::settle_with_other(Link& link, Link& other) {
   const wire::Hello& hello = link.hello;
   if (!other.is_known()) {
     // Crossing dials: the lower name's survives. A dialer that believes to have accepted ours is
-    // asked to wait, too, until we have its word.
-    if (options_.name > hello.name && hello.known_session == 0) return true;
+    // asked to wait, too, until we have its word. (It may believe so of a process of our name that
+    // is no more: that says nothing of our dial.)
+    const bool accepted_ours = hello.known_session != 0 && hello.known_boot == options_.boot_id;
+    if (options_.name > hello.name && !accepted_ours) return true;
     hold(link, other.id, options_.dial_timeout_ms);
     return false;
   }

@@ -73,6 +73,8 @@ struct PathPlan {
 struct ExpectPath {
   PeerId peer;
   PathPlan plan;
+  // Of the side that agrees: leaves from here, behind every GRANT_END that came before it.
+  std::unique_ptr<wire::PathReply> reply = nullptr;
 };
 // Opens the Path that is expected.
 struct OpenStreamPath {

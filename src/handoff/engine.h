@@ -243,6 +243,7 @@ class Engine : public transport::DataWork, public transport::RailEvents {
   void begin_transfer_end(Link& link, TransferState& transfer, int64_t now_ns);
   void send_quiesced(Link& link, TransferState& transfer);
   bool has_stopped(Link& link, TransferState& transfer);
+  void fence_silent_paths(Link& link, const TransferState& transfer, int64_t now_ns);
 
   // engine_stripe.cc: which Path the next piece takes
   // The open Path with the least to do that reaches the Transfer's sections, but for those in

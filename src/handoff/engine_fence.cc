@@ -14,7 +14,7 @@ namespace {
 // A peer that dies takes its Paths and its control connection with it, in either order of notice.
 // The last Path, broken, waits this long for the other news, so that a death has one code
 // (PEER_LOST) always.
-constexpr int64_t kDeathNewsNs = 50'000'000;
+constexpr int64_t kDeathNewsNs = 200'000'000;
 
 std::string name_of(const transfer::PathChannel* channel, PeerId peer) {
   return channel != nullptr ? channel->describe()

@@ -87,8 +87,10 @@ Engine::LinkPath* Engine::plan_path(PeerId peer, const PathPlan& plan, bool aske
 }
 
 void Engine::expect_path(ExpectPath& command) {
-  LinkPath* path = plan_path(command.peer, command.plan, false);
-  if (path != nullptr) path->expected = true;
+  LinkPath* path = plan_path(command.peer, command.plan, command.reply != nullptr);
+  if (path == nullptr) return;
+  path->expected = true;
+  if (command.reply != nullptr) send_or_drop(*path->link, *command.reply);
 }
 
 // A stream of which nobody expects anything any more is closed: its Path was fenced meanwhile.

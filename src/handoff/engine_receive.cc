@@ -162,6 +162,8 @@ bool Engine::is_quiet_on(const LinkPath& path, const GrantState& grant) const {
   // Not open here yet: quiet if it was not open there.
   if (path.channel == nullptr) return !is_said;
   if (!path.is_open()) return false;
+  // The writer has fenced its end: its FENCE came before QUIESCED, by the same queue, and
+  // look_after_paths() has seen to it before this is asked.
   if (!is_said) return true;
   if (said->broken) return false;
   for (uint32_t i = 0; i < grant.num_layers; ++i) {
@@ -212,6 +214,8 @@ void Engine::settle_grants(Link& link, int64_t now_ns) {
         end.units = grant->units_counted.load(std::memory_order_relaxed);
         end.message = why.message();
         tell_end(link, end);
+        // Whoever began the end may not have come to the gates yet.
+        grant->fail_gates(why, now_ns);
         grant->life.finish(why, now_ns);
         finish_grant(link, grant, now_ns);
         continue;

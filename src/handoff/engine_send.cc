@@ -12,6 +12,8 @@ namespace {
 
 // A writer without GRANT_END this long after its cancel fences its own side.
 constexpr int64_t kVerdictTimeoutNs = 1'500'000'000;
+// The ops of a Transfer that the receiver has decided are over this long after its word.
+constexpr int64_t kCompletionTimeoutNs = 500'000'000;
 // Pieces of one Transfer before the next one's turn, so that a bulk hand-off does not starve a
 // small one.
 constexpr uint32_t kPiecesPerTurn = 512;
@@ -173,6 +175,7 @@ bool Engine::settle_push(Link& link, TransferState& transfer, int64_t now_ns) {
     transfer.life.finish(std::move(outcome), now_ns);
     return true;
   }
+  if (transfer.has_verdict) fence_silent_paths(link, transfer, now_ns);
   if (transfer.life.state() != State::kCancelling) return false;
   if (transfer.cancel_seen_ns == 0) {
     begin_transfer_end(link, transfer, now_ns);
@@ -200,6 +203,18 @@ bool Engine::settle_push(Link& link, TransferState& transfer, int64_t now_ns) {
              transfer.describe() + " ended without the receiver's verdict: " + why.to_string()),
       now_ns);
   return true;
+}
+
+// All is decided, and a Path keeps the Transfer's memory: it has lost the completions.
+void Engine::fence_silent_paths(Link& link, const TransferState& transfer, int64_t now_ns) {
+  const int64_t fence_at_ns = transfer.verdict_ns + kCompletionTimeoutNs;
+  want_timer(std::max(fence_at_ns, now_ns));
+  if (now_ns < fence_at_ns) return;
+  for (LinkPath& path : link.paths) {
+    if (path.channel == nullptr || !transfer.settlement.carried(path.ordinal)) continue;
+    path.fence_wanted = true;
+    if (path.broken_why.empty()) path.broken_why = "it has lost the completions of its posts";
+  }
 }
 
 // A cancelled Transfer: every batch of it is closed, and what it rewrote is flushed, on each Path
@@ -248,6 +263,7 @@ void Engine::end_arrived(Link& link, const wire::GrantEnd& end) {
       continue;
     }
     transfer->has_verdict = true;
+    transfer->verdict_ns = clock_.now_ns();
     transfer->verdict = end.verdict;
     transfer->verdict_message = end.message;
   }

@@ -11,11 +11,12 @@ void GrantState::give_back() {
 
 bool GrantState::begin_cancel(Status why, int64_t now_ns) {
   if (!life.begin_cancel(why)) return false;
-  if (!base::mutant_is(base::Mutant::kGateNotOpened)) fail_gates(why, now_ns);
+  fail_gates(why, now_ns);
   return true;
 }
 
 void GrantState::fail_gates(const Status& why, int64_t now_ns) {
+  if (base::mutant_is(base::Mutant::kGateNotOpened)) return;
   for (uint32_t i = 0; i < num_layers; ++i) layers[i].gate->fail(why, now_ns);
   if (all != nullptr) all->fail(why, now_ns);
   if (group != nullptr) group->member_failed(*this, why, now_ns);

@@ -89,6 +89,11 @@ TransferRecord TransferState::record() const {
   TransferRecord out;
   out.bytes = bytes_posted.load(std::memory_order_relaxed);
   out.units = units_signalled.load(std::memory_order_relaxed);
+  // Of units that went to a Path which died before it signalled them the settlement told.
+  if (kind == TransferKind::kPush && life.state() == State::kDone) {
+    out.units = 0;
+    for (uint32_t i = 0; i < num_layers; ++i) out.units += layers[i].units;
+  }
   out.posts = posts.load(std::memory_order_relaxed);
   out.immediates = immediates.load(std::memory_order_relaxed);
   out.submitted_ns = submitted_ns;

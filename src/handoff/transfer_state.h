@@ -159,6 +159,7 @@ class TransferState : public transfer::PostOwner {
   bool cancel_from_peer = false;  // the receiver asked: QUIESCED answers it
   bool quiesced_sent = false;
   bool has_verdict = false;
+  int64_t verdict_ns = 0;  // when it came
   StatusCode verdict = StatusCode::kOk;
   std::string verdict_message;
 

@@ -28,6 +28,7 @@ void read(Reader& r, const fb::Hello& in, Hello& out) {
   read_fixed(in.nonce(), out.nonce);
   r.text("address", in.address(), out.address);
   out.known_session = in.known_session();
+  read_fixed(in.known_boot(), out.known_boot);
 }
 
 void read(Reader& r, const fb::Welcome& in, Welcome& out) {

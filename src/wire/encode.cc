@@ -32,11 +32,12 @@ uint8_t number(StatusCode code) { return static_cast<uint8_t>(code); }
 EncodedBody add(Builder& b, const Hello& m) {
   const fb::Bytes16 boot_id = bytes16(m.boot_id);
   const fb::Bytes16 nonce = bytes16(m.nonce);
+  const fb::Bytes16 known_boot = bytes16(m.known_boot);
   const auto name = b.CreateString(m.name);
   const auto address = b.CreateString(m.address);
   return {fb::Body::Hello,
           fb::CreateHello(b, m.protocol_min, m.protocol_max, m.features, m.required_features, name,
-                          &boot_id, m.incarnation, &nonce, address, m.known_session)
+                          &boot_id, m.incarnation, &nonce, address, m.known_session, &known_boot)
               .Union()};
 }
 

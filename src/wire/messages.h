@@ -73,6 +73,7 @@ struct Hello {
   HelloNonce nonce{};
   std::string address;         // where the sender itself can be dialled
   uint64_t known_session = 0;  // session with the same peer that the dialer believes alive; 0: none
+  BootId known_boot{};         // whose session that is
 
   friend bool operator==(const Hello&, const Hello&) = default;
 };

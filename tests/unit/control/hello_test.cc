@@ -167,7 +167,7 @@ TEST_F(Dialer, AnotherNameVersionOrFeatureIsAMismatch) {
   const std::pair<Damage, const char*> cases[] = {
       {[](auto& w) { w.name = "decode-1"; }, "\"decode-1\" answered there"},
       {[](auto& w) { w.name = "a b"; }, "another answered there"},
-      {[](auto& w) { w.version = 2; }, "chose protocol version 2, \"prefill-0\" speaks 1 to 1"},
+      {[](auto& w) { w.version = 3; }, "chose protocol version 3, \"prefill-0\" speaks 2 to 2"},
       {[](auto& w) { w.features = 0b10; }, "agreed to features 0x2"},
       {[](auto& w) { w.features = 0b101; }, "agreed to features 0x5"},
   };

@@ -332,6 +332,7 @@ TEST_F(Names, TheHigherNameWaitsForTheWordOfOneWhoAcceptedItsDial) {
   const wire::Welcome welcome = raw_welcome("a", hello);
   wire::Hello knows = hello_of("a", 2, 2);
   knows.known_session = welcome.session;
+  knows.known_boot = hello.boot_id;
   RawClient crossing(m_.address());
   ASSERT_TRUE(crossing.send_hello(knows));
   m_.settle();
@@ -339,6 +340,20 @@ TEST_F(Names, TheHigherNameWaitsForTheWordOfOneWhoAcceptedItsDial) {
   accept_as(ours, welcome);
   EXPECT_EQ(m_.wait_up(), dialed);
   expect_refused_as_connected(crossing.read_next<wire::Welcome>(), welcome.session);
+}
+
+// The session that it knows is one of a process of our name that is no more: each would wait for
+// the other.
+TEST_F(Names, TheHigherNameDoesNotWaitForOneWhoKnowsAnotherProcess) {
+  m_.dial(server_.address("a"));
+  auto [ours, hello] = server_.accept_hello();
+  wire::Hello knows = hello_of("a", 2, 2);
+  knows.known_session = 4711;
+  knows.known_boot = {99};
+  RawClient crossing(m_.address());
+  const auto welcome = answer_to(crossing, knows);
+  ASSERT_TRUE(welcome);
+  EXPECT_EQ(welcome->code, StatusCode::kOk) << welcome->text;
 }
 
 TEST_F(Names, OfWhoIsHeldNoMoreIsReadUntilItIsDecided) {

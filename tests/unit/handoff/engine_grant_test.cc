@@ -191,7 +191,7 @@ TEST(EngineGrant, AStaleGenerationIsAProtocolErrorAndFences) {
   pair.turns();
   EXPECT_TRUE(pair.grant->layers[0].gate->poll().is_ok()) << "the first layer was in order";
   EXPECT_EQ(pair.grant->life.state(), State::kActive);
-  pair.advance(50 * kMs);  // a peer's death would be told by now
+  pair.advance(200 * kMs);  // a peer's death would be told by now
   pair.turns();
   EXPECT_EQ(pair.grant->life.state(), State::kFailed);
   EXPECT_EQ(pair.grant->life.status().code(), StatusCode::kPathLost);
@@ -211,7 +211,7 @@ TEST(EngineGrant, MoreUnitsThanPlannedAreAProtocolError) {
   pair.open(pair.transfer);
   pair.seal();
   pair.turns();
-  pair.advance(50 * kMs);
+  pair.advance(200 * kMs);
   pair.turns();
   EXPECT_EQ(pair.grant->life.status().code(), StatusCode::kPathLost);
   EXPECT_NE(pair.grant->life.status().message().find("protocol error"), std::string::npos);
@@ -232,7 +232,7 @@ TEST(EngineGrant, AnImmediateForASlotThatIsNotOfferedYetIsAProtocolError) {
   pair.seal();
   pair.turns();
   pair.open(armed);
-  pair.advance(50 * kMs);
+  pair.advance(200 * kMs);
   pair.turns();
   EXPECT_EQ(pair.grant->life.status().code(), StatusCode::kPathLost);
   EXPECT_NE(pair.grant->life.status().message().find("not offered yet"), std::string::npos)
@@ -254,7 +254,7 @@ TEST(EngineGrant, AWriteOutsideTheGrantEndsThePath) {
   pair.open(pair.transfer);
   pair.seal();
   pair.turns();
-  pair.advance(50 * kMs);
+  pair.advance(200 * kMs);
   pair.turns();
   EXPECT_EQ(pair.grant->life.status().code(), StatusCode::kPathLost)
       << pair.grant->life.status().to_string();

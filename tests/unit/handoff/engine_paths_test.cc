@@ -219,7 +219,7 @@ TEST_F(EnginePaths, WhenAllDieBothSidesFailAlike) {
   writer().receive(Fence{PathEpoch(kEpoch)});
   writer().receive(Fence{PathEpoch(kEpoch + 1)});
   pair_->settle();
-  pair_->advance(60 * kMs);
+  pair_->advance(210 * kMs);
   pair_->settle();
   EXPECT_EQ(pair_->grant->life.status().code(), StatusCode::kPathLost);
   EXPECT_EQ(pair_->transfer->life.status().code(), StatusCode::kPathLost)

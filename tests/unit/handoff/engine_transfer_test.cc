@@ -292,7 +292,7 @@ TEST(EngineTransfer, AfterItsPathBrokeItSaysSoOfThatPath) {
   pair.seal();
   pair.turns();
   EXPECT_EQ(pair.transfer->life.state(), State::kActive) << "a death of the peer would be told";
-  pair.advance(50 * kMs);
+  pair.advance(200 * kMs);
   for (int i = 0; i < 3; ++i) pair.writer().turn();
   EXPECT_EQ(EnginePair::waiting(pair.writer()), (Names{"Fence", "Cancel", "Fenced", "Quiesced"}));
   const auto& quiesced = std::get<Quiesced>(pair.writer().outbox.back());
@@ -354,7 +354,7 @@ TEST(EngineTransfer, AWriteWhosePathIsLostIsInDoubt) {
   auto write = pair.make_write(*pair.grant);
   pair.open(write);
   pair.turns();
-  pair.advance(50 * kMs);
+  pair.advance(200 * kMs);
   pair.settle();
   EXPECT_EQ(write->life.status().code(), StatusCode::kInDoubt);
   EXPECT_EQ(pair.grant->life.status().code(), StatusCode::kPathLost);

@@ -37,6 +37,7 @@ std::vector<wire::Message> hello_messages() {
   hello.nonce = counted<wire::HelloNonce>(100);
   hello.address = "baton://127.0.0.1:4000/prefill-0?auth=psk";
   hello.known_session = 77;
+  hello.known_boot = {1, 2, 3};
   wire::Welcome welcome;
   welcome.version = 2;
   welcome.features = 0x30;
