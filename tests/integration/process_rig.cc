@@ -5,9 +5,11 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <iostream>
+#include <map>
 #include <sstream>
 
 namespace baton_test {
@@ -62,14 +64,19 @@ baton::Transfer start_push(baton::Context& context, Pool& source, const std::str
 }
 
 std::vector<uint8_t> big_expected(Pool& target, uint64_t seed) {
-  Pool source(big_shape());
-  source.memory().fill_pattern(seed);
+  // Made once: it is asked for at every verdict.
+  static std::map<uint64_t, Pool> sources;
+  auto [found, is_new] = sources.try_emplace(seed, big_shape());
+  Pool& source = found->second;
+  if (is_new) source.memory().fill_pattern(seed);
   return expected_target(source, blocks(1), target, blocks(2), kTokens, source.memory().data());
 }
 
 uint64_t count_foreign(Pool& target) {
-  Pool untouched(big_shape());
-  const auto expected = big_expected(untouched);
+  static const auto expected = [] {
+    Pool untouched(big_shape());
+    return big_expected(untouched);
+  }();
   const uint8_t* const bytes = target.memory().data();
   uint64_t foreign = 0;
   for (size_t i = 0; i < expected.size(); ++i) {
@@ -80,10 +87,37 @@ uint64_t count_foreign(Pool& target) {
 
 namespace {
 
+using Arguments = std::vector<std::string>;
+
+uint32_t to_number(const std::string& text) { return static_cast<uint32_t>(std::stoul(text)); }
+
 void say(const std::string& line) { std::cout << line << std::endl; }
 
-int run_prefill() {
-  auto context = require(baton::Context::create(process_options("child-prefill")), "create");
+// "ENDED state", and then "CODE code".
+void say_end(baton::State state, const baton::Status& status) {
+  say("ENDED " + std::string(baton::state_name(state)));
+  say("CODE " + std::string(baton::status_code_name(status.code())));
+}
+
+// process_options(), and what the arguments after the role say otherwise.
+baton::ContextOptions child_options(const std::string& name, const Arguments& arguments) {
+  baton::ContextOptions options = process_options(name);
+  for (const std::string& argument : arguments) {
+    const size_t equals = argument.find('=');
+    const std::string key = argument.substr(0, equals);
+    const std::string value = argument.substr(equals + 1);
+    if (key == "--bind") options.bind_host = value;
+    if (key == "--secret") options.secret_file = value;
+    if (key == "--heartbeat-ms") options.heartbeat_interval_ms = to_number(value);
+    if (key == "--paths") options.rails[0].paths = to_number(value);
+    if (key == "--dead-after-ms") options.peer_dead_after_ms = to_number(value);
+  }
+  return options;
+}
+
+int run_prefill(const Arguments& arguments) {
+  auto context =
+      require(baton::Context::create(child_options("child-prefill", arguments)), "create");
   Pool source(big_shape());
   source.memory().fill_pattern(kOriginal);
   source.publish(context, "kv");
@@ -108,7 +142,7 @@ int run_prefill() {
       say("SEALED");
     } else if (command == "wait") {
       transfer.wait(30000).ignore();
-      say("ENDED " + std::string(baton::state_name(transfer.state())));
+      say_end(transfer.state(), transfer.status());
     } else if (command == "overwrite") {
       source.memory().fill_pattern(kOverwritten);
       say("OVERWRITTEN");
@@ -124,8 +158,9 @@ void say_foreign_bytes(Pool& target) {
   say("CHECKED " + std::to_string(target.memory().size()));
 }
 
-int run_decode() {
-  auto context = require(baton::Context::create(process_options("child-decode")), "create");
+int run_decode(const Arguments& arguments) {
+  auto context =
+      require(baton::Context::create(child_options("child-decode", arguments)), "create");
   Pool target(big_shape());
   target.publish(context, "kv");
   baton::Grant grant;
@@ -153,7 +188,7 @@ int run_decode() {
       say("FIRST");
     } else if (command == "wait") {
       grant.wait(30000).ignore();
-      say("ENDED " + std::string(baton::state_name(grant.state())));
+      say_end(grant.state(), grant.status());
     } else if (command == "foreign") {
       say_foreign_bytes(target);
     } else if (command == "poison") {
@@ -228,8 +263,9 @@ int run_memlock() {
 
 std::optional<int> run_child_role(int argc, char** argv) {
   const std::string role = argc > 1 ? argv[1] : "";
-  if (role == "--role=prefill") return run_prefill();
-  if (role == "--role=decode") return run_decode();
+  const Arguments arguments(argv + std::min(argc, 2), argv + argc);
+  if (role == "--role=prefill") return run_prefill(arguments);
+  if (role == "--role=decode") return run_decode(arguments);
   if (role == "--role=dial" && argc > 3) return run_dial(argv[2], argv[3]);
   if (role == "--role=memlock") return run_memlock();
   return std::nullopt;

@@ -40,6 +40,9 @@ uint64_t count_foreign(Pool& target);
 //   --role=decode    receives. Says "READY". Commands: "connect ADDRESS", "grant DEADLINE_MS
 //                    ADDRESS [LEASE_MS [TAG]]", "wait", "foreign" (bytes neither poison nor the
 //                    original, and how many were looked at), "poison", "compare SEED", "exit"
+//                    Both: "wait" says "ENDED state", then "CODE code"; further arguments
+//                    --bind=HOST --secret=FILE --heartbeat-ms=N --dead-after-ms=N
+//                    --paths=N
 //   --role=dial      NAME ADDRESS: connects once per line of input; says "DIALED CODE message"
 //   --role=memlock   a hand-off within the process with 8 MiB of locked memory allowed; says "SAME"
 std::optional<int> run_child_role(int argc, char** argv);
