@@ -33,6 +33,19 @@ constexpr uint32_t kDeadlineMs = 1000;
 constexpr uint32_t kLongDeadlineMs = 30000;
 constexpr int64_t kSlackMs = 8000;  // for a busy machine, on top of what is promised
 
+// With one, two_process_test.cc does the same in fewer phases.
+constexpr uint32_t kPaths = 4;
+
+baton::ContextOptions parent_options(const std::string& name) {
+  baton::ContextOptions options = process_options(name);
+  options.rails[0].paths = kPaths;
+  return options;
+}
+
+ChildProcess start_child(const std::string& role) {
+  return ChildProcess::self({"--role=" + role, "--paths=" + std::to_string(kPaths)});
+}
+
 uint64_t checked_bytes = 0;
 uint64_t foreign_bytes = 0;
 
@@ -69,8 +82,8 @@ class EveryPhase : public testing::TestWithParam<std::tuple<Phase, Fate>> {
 class WriterInEveryPhase : public EveryPhase {
  protected:
   WriterInEveryPhase()
-      : child_(ChildProcess::self({"--role=prefill"})),
-        context_(require(baton::Context::create(process_options("parent-decode")), "create")),
+      : child_(start_child("prefill")),
+        context_(require(baton::Context::create(parent_options("parent-decode")), "create")),
         target_(big_shape()) {
     target_.publish(context_, "kv");
     connect();
@@ -157,7 +170,8 @@ TEST_P(WriterInEveryPhase, EndsTheGrantAndNoForeignByteComes) {
     const auto end = grant.wait(20000);
     expect_end(end);
     expect_in_time();
-    EXPECT_TRUE(grant.all().is_open());
+    // Of a Grant that is done the Gate may open a moment later.
+    EXPECT_EQ(grant.all().wait(20000).code(), end.code());
     if (end.is_ok()) {
       EXPECT_EQ(compare_bytes(big_expected(target_), target_.memory().bytes()), "");
     }
@@ -179,7 +193,7 @@ TEST_P(WriterInEveryPhase, EndsTheGrantAndNoForeignByteComes) {
     peer_ = require(context_.connect(address_, 20000), "connect again");
   } else {
     expect_untouched();
-    child_ = ChildProcess::self({"--role=prefill"});  // of the same name
+    child_ = start_child("prefill");  // of the same name
     connect();
   }
   auto again = this->grant(kLongDeadlineMs, "s");
@@ -201,8 +215,8 @@ INSTANTIATE_TEST_SUITE_P(Tcp, WriterInEveryPhase,
 class ReceiverInEveryPhase : public EveryPhase {
  protected:
   ReceiverInEveryPhase()
-      : child_(ChildProcess::self({"--role=decode"})),
-        context_(require(baton::Context::create(process_options("parent-prefill")), "create")),
+      : child_(start_child("decode")),
+        context_(require(baton::Context::create(parent_options("parent-prefill")), "create")),
         source_(big_shape()) {
     source_.memory().fill_pattern(kOriginal);
     source_.publish(context_, "kv");
@@ -292,7 +306,7 @@ TEST_P(ReceiverInEveryPhase, EndsTheTransferAndTheOverwrittenSourceIsNeverDelive
     checked_bytes += std::stoull(child_.read_line_after("CHECKED ").value_or("0"));
     EXPECT_EQ(ask("poison", "POISONED"), "");
   } else {
-    child_ = ChildProcess::self({"--role=decode"});  // of the same name
+    child_ = start_child("decode");  // of the same name
   }
   order_grant(kLongDeadlineMs, "s");
   auto again = start_push(context_, source_, "s");
@@ -318,7 +332,7 @@ TEST_F(NameTakenOver, ByARunningWriterIsRefusedAndTheHandOffGoesOn) {
   auto grant = this->grant(kLongDeadlineMs, "r");
   order_push(15);
   ASSERT_TRUE(grant.gate(0).wait(20000).is_ok());
-  auto second = ChildProcess::self({"--role=prefill"});
+  auto second = start_child("prefill");
   const auto refused = context_.connect(second.read_line_after("ADDRESS ").value_or(""), 20000);
   EXPECT_EQ(refused.code(), StatusCode::kAddressInUse) << refused.status().to_string();
   ASSERT_TRUE(child_.write_line("seal"));
@@ -331,7 +345,7 @@ TEST_F(NameTakenOver, FromAFrozenWriterWhoseLateBytesNeverLand) {
   order_push(15);
   ASSERT_TRUE(grant.gate(0).wait(20000).is_ok());
   child_.stop();
-  auto second = ChildProcess::self({"--role=prefill"});
+  auto second = start_child("prefill");
   peer_ = require(context_.connect(second.read_line_after("ADDRESS ").value_or(""), 20000),
                   "connect to the second");
   EXPECT_EQ(grant.wait(20000).code(), StatusCode::kPeerLost) << grant.status().to_string();
@@ -357,7 +371,7 @@ TEST_F(ReceiversNameTakenOver, FromAFrozenReceiverWhichNeverSeesTheOverwrittenSo
   ASSERT_TRUE(child_.read_line_after("FIRST").has_value());
   child_.stop();
   auto first = std::move(child_);
-  child_ = ChildProcess::self({"--role=decode"});
+  child_ = start_child("decode");
   order_grant(kLongDeadlineMs, "s");
   EXPECT_EQ(transfer_.wait(20000).code(), StatusCode::kInDoubt) << transfer_.status().to_string();
   source_.memory().fill_pattern(kOverwritten);
