@@ -109,7 +109,7 @@ TEST_F(Descriptors, NoneLeftDuringAHandOffIsNotNoticed) {
 // ---- memory
 
 TEST(Memory, AContextThatFindsNoAddressSpaceIsAnErrorAndNoCrash) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef BATON_TEST_SANITIZED
   GTEST_SKIP() << "sanitizers reserve terabytes of address space";
 #endif
   auto child = ChildProcess::self({"--role=memory"});
@@ -128,7 +128,7 @@ TEST(Memory, AContextThatFindsNoAddressSpaceIsAnErrorAndNoCrash) {
 }
 
 TEST(Memory, AHandOffGoesOnWhereNoMappingIsLeft) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef BATON_TEST_SANITIZED
   GTEST_SKIP() << "sanitizers map memory of their own";
 #endif
   auto child = ChildProcess::self({"--role=mappings"});
@@ -237,7 +237,7 @@ TEST_F(Children, ForkedThatExitHurtNobody) {
 
 // Static objects are destroyed in the child; the Context, whose threads are not there, is not.
 TEST_F(Children, ForkedThatRunExitHandlersHurtNobody) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef BATON_TEST_SANITIZED
   GTEST_SKIP() << "the sanitizer looks for leaks at exit";
 #endif
   std::fflush(nullptr);
