@@ -15,8 +15,8 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-// Rows of a process, from the top.
-enum Thread : int { kRequest = 1, kChunks, kComputed, kPosted, kPlaced, kSeen };
+// Rows of a process, from the top. With several ranks one more for each: kRanks + rank.
+enum Thread : int { kRequest = 1, kChunks, kComputed, kPosted, kPlaced, kSeen, kRanks };
 
 struct LayerSpan {
   uint32_t layer = 0;
@@ -69,6 +69,29 @@ class HandoffTrace {
     add_layers(prefill_, kPosted, "t", posted());
     add_layers(decode_, kPlaced, "t", placed());
     add_layers(decode_, kSeen, "f", seen());
+  }
+
+  // What each rank of a side of several posted or received, below the rows of the whole side.
+  void add_rank(const RankTimes& rank) {
+    const int process = rank.is_prefill ? prefill_ : decode_;
+    const int thread = kRanks + static_cast<int>(rank.rank);
+    name_thread(
+        process, thread,
+        (rank.is_prefill ? "posted by rank " : "placed at rank ") + std::to_string(rank.rank));
+    std::vector<LayerSpan> spans;
+    for (size_t index = 0; index < rank.layers.size(); ++index) {
+      const LayerTimes& layer = rank.layers[index];
+      const int64_t posted_ns =
+          index < handoff_.layers.size() ? handoff_.layers[index].posted_ns : 0;
+      spans.push_back(rank.is_prefill
+                          ? LayerSpan{layer.layer, layer.computed_ns, layer.posted_ns}
+                          : LayerSpan{layer.layer, posted_ns == 0 ? layer.placed_ns : posted_ns,
+                                      layer.placed_ns});
+    }
+    for (const LayerSpan& span : apart(std::move(spans))) {
+      add_slice(process, thread, "layer " + std::to_string(span.layer), span.begin_ns, span.end_ns,
+                {{"layer", span.layer}});
+    }
   }
 
  private:
@@ -203,6 +226,12 @@ std::string perfetto_trace(const RunReport& report) {
     trace.add_events();
   };
   add(handoff, "", 1);
+  HandoffTrace ranks(handoff, 1, handoff.prefill_begin_ns - lead, events);
+  for (const RankTimes& rank : report.ranks) {
+    const bool is_alone = (rank.is_prefill ? report.prefill_tp : report.decode_tp) == 1;
+    const bool is_foreign = !report.clock_is_shared && !rank.is_prefill;
+    if (!is_alone && !is_foreign) ranks.add_rank(rank);
+  }
   if (report.hand_off != "push-after" && !push_after.layers.empty()) {
     add(push_after, " (push-after)", 3);
   }

@@ -1,6 +1,7 @@
 #include "examples/reference_engine/report_json.h"
 
 #include <nlohmann/json.hpp>
+#include <vector>
 
 namespace baton_engine {
 
@@ -9,9 +10,9 @@ namespace {
 // Keys in the order in which they are written here.
 using Json = nlohmann::ordered_json;
 
-Json layers_json(const HandoffTimes& handoff) {
+Json layers_json(const std::vector<LayerTimes>& of) {
   Json layers = Json::array();
-  for (const LayerTimes& layer : handoff.layers) {
+  for (const LayerTimes& layer : of) {
     layers.push_back({{"layer", layer.layer},
                       {"computed_ns", layer.computed_ns},
                       {"posted_ns", layer.posted_ns},
@@ -36,6 +37,19 @@ Json handoff_json(const HandoffTimes& handoff) {
           {"first_token_ns", handoff.first_token_ns},
           {"kv_bytes", handoff.kv_bytes},
           {"chunks", std::move(chunks)}};
+}
+
+Json ranks_json(const std::vector<RankTimes>& ranks) {
+  Json out = Json::array();
+  for (const RankTimes& rank : ranks) {
+    out.push_back({{"side", rank.is_prefill ? "prefill" : "decode"},
+                   {"rank", rank.rank},
+                   {"head_first", rank.head_first},
+                   {"heads", rank.heads},
+                   {"kv_bytes", rank.kv_bytes},
+                   {"layers", layers_json(rank.layers)}});
+  }
+  return out;
 }
 
 Json generated_json(const Generated& generated) {
@@ -72,6 +86,8 @@ std::string report_json(const RunReport& report) {
       {"block_tokens", report.block_tokens},
       {"chunk_tokens", report.chunk_tokens},
       {"num_threads", report.num_threads},
+      {"prefill_tp", report.prefill_tp},
+      {"decode_tp", report.decode_tp},
       {"prompt_token_ids", report.prompt_token_ids},
       {"monolithic", generated_json(report.monolithic)},
       {"disaggregated", generated_json(report.disaggregated)},
@@ -91,9 +107,10 @@ std::string report_json(const RunReport& report) {
         {"disaggregated", report.prefill_disaggregated_ns}}},
       {"clock_is_shared", report.clock_is_shared},
       {"handoff", handoff_json(report.handoff)},
-      {"layers", layers_json(report.handoff)},
+      {"layers", layers_json(report.handoff.layers)},
+      {"ranks", ranks_json(report.ranks)},
       {"push_after", handoff_json(report.push_after)},
-      {"layers_push_after", layers_json(report.push_after)},
+      {"layers_push_after", layers_json(report.push_after.layers)},
       {"rounds", rounds_json(report.rounds)},
   };
   return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";

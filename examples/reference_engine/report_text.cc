@@ -76,6 +76,8 @@ void add_layers(Lines& lines, const HandoffTimes& handoff) {
   }
 }
 
+bool has_ranks(const RunReport& report) { return report.prefill_tp > 1 || report.decode_tp > 1; }
+
 void add_setting(Lines& lines, const RunReport& report) {
   lines.add("model", model_name(report.model));
   lines.add("prompt", fmt::format("{} in {} of at most {}",
@@ -88,6 +90,40 @@ void add_setting(Lines& lines, const RunReport& report) {
   lines.add("hand-off", fmt::format("{} over {}, {} a process", clean_text(report.hand_off),
                                     clean_text(report.transport),
                                     format_count_of(report.num_threads, "compute thread")));
+  if (!has_ranks(report)) return;
+  lines.add("ranks", fmt::format("{} of prefill, {} of decode, a process each", report.prefill_tp,
+                                 report.decode_tp));
+}
+
+// The latest of a moment of all layers; 0 when it did not happen.
+int64_t latest(const std::vector<LayerTimes>& layers, int64_t LayerTimes::*moment) {
+  int64_t last_ns = 0;
+  for (const LayerTimes& layer : layers) last_ns = std::max(last_ns, layer.*moment);
+  return last_ns;
+}
+
+// The last layer's moments of each rank.
+void add_ranks(Lines& lines, const RunReport& report) {
+  if (!has_ranks(report) || report.ranks.empty()) return;
+  lines.add_line("Each rank's last layer, milliseconds since prefill began:");
+  constexpr std::string_view kRow = "{:>9}{:>10}{:>13}{:>13}{:>13}{:>16}{:>12}";
+  lines.add_line(fmt::format(kRow, "rank", "KV heads", "computed", "posted", "placed",
+                             "seen by decode", "KV"));
+  const int64_t begin = report.handoff.prefill_begin_ns;
+  for (const RankTimes& rank : report.ranks) {
+    const auto moment = [&](int64_t LayerTimes::*which) {
+      const bool is_foreign = !report.clock_is_shared && !rank.is_prefill;
+      return since(begin, is_foreign ? 0 : latest(rank.layers, which));
+    };
+    const std::string heads =
+        rank.heads == 0 ? "-"
+                        : fmt::format("{}-{}", rank.head_first, rank.head_first + rank.heads - 1);
+    lines.add_line(fmt::format(
+        kRow, fmt::format("{} {}", rank.is_prefill ? "prefill" : "decode", rank.rank), heads,
+        moment(&LayerTimes::computed_ns), moment(&LayerTimes::posted_ns),
+        moment(&LayerTimes::placed_ns), moment(&LayerTimes::seen_ns), format_bytes(rank.kv_bytes)));
+  }
+  lines.add_line("");
 }
 
 void add_transfer(Lines& lines, const RunReport& report) {
@@ -233,6 +269,7 @@ std::string report_text(const RunReport& report) {
   add_generated(lines, "Disaggregated", report.disaggregated);
   add_layers(lines, on_one_clock(report.handoff, report.clock_is_shared));
   lines.add_line("");
+  add_ranks(lines, report);
   add_rounds(lines, report);
   add_transfer(lines, report);
   add_times(lines, report);

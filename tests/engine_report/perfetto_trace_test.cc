@@ -178,4 +178,22 @@ TEST(PerfettoTraceTest, TwoClocksShowPrefillAlone) {
   }
 }
 
+// A row for each rank of the side that has several; rank 2 posted nothing.
+TEST(PerfettoTraceTest, HasARowForEachRank) {
+  RunReport report = sample_report();
+  const size_t tracks = thread_names(json::parse(perfetto_trace(report))).size();
+  baton_test::add_sample_ranks(report);
+  const json trace = json::parse(perfetto_trace(report));
+  expect_loadable(trace);
+  const auto names = thread_names(trace);
+  EXPECT_EQ(names.size(), tracks + 3);
+  std::map<std::string, size_t> slices;
+  for (const json& event : events_of(trace, "X")) ++slices[names.at(track_of(event))];
+  EXPECT_EQ(slices["prefill/posted by rank 0"], report.handoff.layers.size());
+  EXPECT_EQ(slices["prefill/posted by rank 1"], report.handoff.layers.size());
+  EXPECT_EQ(slices["prefill/posted by rank 2"], 0U);
+  report.decode_tp = 3;
+  EXPECT_EQ(thread_names(json::parse(perfetto_trace(report))).size(), tracks + 4);
+}
+
 }  // namespace

@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 #include "tests/engine_report/sample_report.h"
 
@@ -11,6 +12,7 @@ namespace {
 
 using baton_engine::report_json;
 using baton_engine::RunReport;
+using baton_test::add_sample_ranks;
 using baton_test::sample_report;
 using nlohmann::json;
 
@@ -64,11 +66,11 @@ TEST(ReportJsonTest, HasEveryValueUnderItsKey) {
                                             {"ttft_push_after_ns", 9}}}));
 }
 
-void expect_layers(const json& layers, const baton_engine::HandoffTimes& handoff) {
+void expect_layers(const json& layers, const std::vector<baton_engine::LayerTimes>& expected) {
   ASSERT_TRUE(layers.is_array());
-  ASSERT_EQ(layers.size(), handoff.layers.size());
+  ASSERT_EQ(layers.size(), expected.size());
   for (size_t i = 0; i < layers.size(); ++i) {
-    const baton_engine::LayerTimes& layer = handoff.layers[i];
+    const baton_engine::LayerTimes& layer = expected[i];
     EXPECT_EQ(layers[i], json({{"layer", layer.layer},
                                {"computed_ns", layer.computed_ns},
                                {"posted_ns", layer.posted_ns},
@@ -81,8 +83,8 @@ void expect_layers(const json& layers, const baton_engine::HandoffTimes& handoff
 TEST(ReportJsonTest, HasTheMomentsOfBothHandOffs) {
   const RunReport report = sample_report();
   const json out = parsed(report);
-  expect_layers(out.at("layers"), report.handoff);
-  expect_layers(out.at("layers_push_after"), report.push_after);
+  expect_layers(out.at("layers"), report.handoff.layers);
+  expect_layers(out.at("layers_push_after"), report.push_after.layers);
   for (const auto& [key, handoff] :
        {std::pair("handoff", &report.handoff), std::pair("push_after", &report.push_after)}) {
     const json& one = out.at(key);
@@ -96,6 +98,26 @@ TEST(ReportJsonTest, HasTheMomentsOfBothHandOffs) {
     EXPECT_EQ(one.at("chunks")[3].at("token_begin"), 768);
     EXPECT_EQ(one.at("chunks")[3].at("token_end"), 1024);
     EXPECT_EQ(one.at("chunks")[3].at("computed_ns"), json(handoff->chunks[3].computed_ns));
+  }
+}
+
+TEST(ReportJsonTest, HasEveryRank) {
+  RunReport report = sample_report();
+  EXPECT_EQ(parsed(report).at("ranks"), json::array());
+  EXPECT_EQ(parsed(report).at("prefill_tp"), 1);
+  add_sample_ranks(report);
+  const json out = parsed(report);
+  EXPECT_EQ(out.at("prefill_tp"), 3);
+  EXPECT_EQ(out.at("decode_tp"), 1);
+  ASSERT_EQ(out.at("ranks").size(), 4U);
+  for (size_t i = 0; i < 4; ++i) {
+    const json& rank = out.at("ranks")[i];
+    EXPECT_EQ(rank.at("side"), i < 3 ? "prefill" : "decode");
+    EXPECT_EQ(rank.at("rank"), i % 3);
+    EXPECT_EQ(rank.at("head_first"), report.ranks[i].head_first);
+    EXPECT_EQ(rank.at("heads"), report.ranks[i].heads);
+    EXPECT_EQ(rank.at("kv_bytes"), report.ranks[i].kv_bytes);
+    expect_layers(rank.at("layers"), report.ranks[i].layers);
   }
 }
 

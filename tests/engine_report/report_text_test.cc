@@ -42,6 +42,23 @@ TEST(ReportTextTest, SaysWhatWasMeasured) {
               EndsWith("\nEQUAL: disaggregated and monolithic generated the same, bit by bit\n"));
 }
 
+TEST(ReportTextTest, SaysWhatEachRankDid) {
+  RunReport report = sample_report();
+  EXPECT_THAT(report_text(report), Not(HasSubstr("rank")));
+  baton_test::add_sample_ranks(report);
+  const std::string text = report_text(report);
+  EXPECT_THAT(text, HasSubstr("ranks                 3 of prefill, 1 of decode, a process each\n"));
+  EXPECT_THAT(text, HasSubstr("\nprefill 0       0-0     4558.280     4558.473            -"));
+  EXPECT_THAT(text, HasSubstr("\nprefill 1       1-1     4558.280     4558.472            -"));
+  EXPECT_THAT(text, HasSubstr("\nprefill 2         -     4558.280            -            -"));
+  EXPECT_THAT(text, HasSubstr("\n decode 0       0-1            -            -     4559.460        "
+                              "4596.880"));
+  // Times of another clock are not set beside these.
+  report.clock_is_shared = false;
+  EXPECT_THAT(report_text(report), HasSubstr("\n decode 0       0-1            -            -    "
+                                             "        -               -"));
+}
+
 TEST(ReportTextTest, SaysWhatDiffers) {
   RunReport report = sample_report();
   report.disaggregated.tokens[2] = 9;

@@ -110,4 +110,28 @@ RunReport sample_report(const SampleShape& shape) {
   return report;
 }
 
+void add_sample_ranks(RunReport& report) {
+  report.prefill_tp = 3;
+  for (uint32_t index = 0; index < 4; ++index) {
+    baton_engine::RankTimes rank;
+    rank.is_prefill = index < 3;
+    rank.rank = rank.is_prefill ? index : 0;
+    const bool is_copy = index == 2;
+    rank.head_first = rank.is_prefill && !is_copy ? index : 0;
+    rank.heads = is_copy ? 0 : rank.is_prefill ? 1 : 2;
+    for (LayerTimes layer : report.handoff.layers) {
+      if (rank.is_prefill) {
+        layer.placed_ns = layer.seen_ns = 0;
+        layer.posted_ns = is_copy ? 0 : layer.posted_ns - rank.rank * kUs;
+        layer.bytes = layer.bytes * rank.heads / 2;
+      } else {
+        layer.computed_ns = layer.posted_ns = 0;
+      }
+      rank.kv_bytes += layer.bytes;
+      rank.layers.push_back(layer);
+    }
+    report.ranks.push_back(rank);
+  }
+}
+
 }  // namespace baton_test

@@ -18,5 +18,8 @@ struct SampleShape {
 // Every layer and chunk has all its moments, in order; the two ways' tokens, KV and logits are
 // equal; hand_off is push.
 baton_engine::RunReport sample_report(const SampleShape& shape = {});
+// Makes the hand-off one of three prefill ranks, of which the last owns no KV head, to one decode
+// rank: rank r posts r us earlier than the last of all.
+void add_sample_ranks(baton_engine::RunReport& report);
 
 }  // namespace baton_test
