@@ -7,6 +7,7 @@
 
 #include "examples/reference_engine/engine_compare.h"
 #include "examples/reference_engine/engine_interrupt.h"
+#include "examples/reference_engine/hand_off_soak.h"
 
 namespace baton_engine {
 
@@ -140,9 +141,9 @@ Status Comparison::run_side(const std::string& address, RankTeam* team) {
       progress_.say("connected to " + address);
       report_.clock_is_shared = client.clock_is_shared();
       report_.prefill_tp = client.prefill_ranks();
-      status = run_rounds(client);
+      status = options_.hand_offs > 0 ? run_soak(client) : run_rounds(client);
     }
-    if (status.is_ok()) status = run_handed_over(client);
+    if (status.is_ok() && options_.hand_offs == 0) status = run_handed_over(client);
   }
   // The pool goes before the node does.
   node_.close_context();
@@ -254,7 +255,28 @@ Status Comparison::run_handed_over(DecodeClient& client) {
   return Status::ok();
 }
 
-void Comparison::compare(size_t request, const Outcome& outcome) {
+Status Comparison::run_soak(DecodeClient& client) {
+  std::vector<std::vector<uint32_t>> handed;
+  std::vector<size_t> which;
+  for (size_t i = 0; i < prompts_.size(); ++i) {
+    if (prompts_[i].size() < 2) continue;
+    handed.push_back(prompts_[i]);
+    which.push_back(i);
+  }
+  if (handed.empty()) {
+    return {StatusCode::kInvalidArgument, "--hand-offs with a prompt of one token: it has no KV"};
+  }
+  HandOffSoak soak(
+      client, options_, handed, node_.model().config().layers,
+      [&](size_t index, const Outcome& outcome) { return compare(which[index], outcome); },
+      progress_);
+  const Status status = soak.run();
+  soak_summary_ = soak.summary();
+  soak_is_equal_ = status.is_ok() && soak.unequal() == 0;
+  return status;
+}
+
+bool Comparison::compare(size_t request, const Outcome& outcome) {
   const MonolithicRun& alone = alone_[request];
   const Difference logits = compare_logits(alone.generation.logits, outcome.generation.logits);
   report_.logits_compared += logits.compared;
@@ -264,17 +286,22 @@ void Comparison::compare(size_t request, const Outcome& outcome) {
     const uint64_t bytes = outcome.times.kv_bytes;
     report_.kv_bytes_compared += bytes;
     report_.kv_bytes_different += bytes;
-    return;
+    return false;
   }
+  Difference kv;
   for (uint32_t rank = 0; rank < options_.decode_tp; ++rank) {
     const IndexRange heads =
         kv_heads_of(node_.model().config(), parts_of_rank(rank, options_.decode_tp));
-    const Difference kv =
+    const Difference one =
         rank == 0 ? compare_kv(alone.sequence, kv_image(outcome.sequence), heads.first, kPoison)
                   : compare_kv(alone.sequence, outcome.other_kv[rank - 1], heads.first, kPoison);
-    report_.kv_bytes_compared += kv.compared;
-    report_.kv_bytes_different += kv.different;
+    kv.compared += one.compared;
+    kv.different += one.different;
   }
+  report_.kv_bytes_compared += kv.compared;
+  report_.kv_bytes_different += kv.different;
+  return logits.different == 0 && kv.different == 0 &&
+         alone.generation.tokens == outcome.generation.tokens;
 }
 
 void Comparison::add_ranks(const Outcome& outcome) {

@@ -41,8 +41,11 @@ class Comparison {
 
   // The whole of it, against the prefill process at `address`.
   baton::Status run(const std::string& address);
-  // Complete after run() succeeded.
+  // Complete after run() succeeded, unless options.hand_offs.
   const RunReport& report() const { return report_; }
+  // With options.hand_offs: how far it came, however run() ended; empty when it did not begin.
+  const std::string& soak_summary() const { return soak_summary_; }
+  bool is_equal() const { return options_.hand_offs > 0 ? soak_is_equal_ : report_.equal(); }
 
  private:
   baton::Status run_alone();
@@ -54,7 +57,9 @@ class Comparison {
   baton::Status measure_prefill(DecodeClient& client, bool push_first, RunRound& round);
   baton::Status run_rounds(DecodeClient& client);
   baton::Status run_handed_over(DecodeClient& client);
-  void compare(size_t request, const Outcome& outcome);
+  baton::Status run_soak(DecodeClient& client);
+  // True when nothing differs.
+  bool compare(size_t request, const Outcome& outcome);
   void add_ranks(const Outcome& outcome);
   Generated generated(const Generation& generation) const;
 
@@ -65,6 +70,8 @@ class Comparison {
   std::vector<KvPool> alone_pool_;  // at most one
   std::vector<MonolithicRun> alone_;
   RunReport report_;
+  std::string soak_summary_;
+  bool soak_is_equal_ = false;
 };
 
 }  // namespace baton_engine

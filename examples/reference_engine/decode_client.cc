@@ -96,27 +96,47 @@ Status DecodeClient::connect(const std::string& address) {
 
 Result<std::vector<Outcome>> DecodeClient::run(const DecodeRun& how,
                                                std::span<const std::vector<uint32_t>> prompts) {
+  const auto cancel_of = [&how](size_t prompt) {
+    return prompt < how.cancels.size() ? how.cancels[prompt] : CancelPoint{};
+  };
   std::vector<Open> open;
   std::vector<Outcome> outcomes;
   Status status;
-  for (const std::vector<uint32_t>& prompt : prompts) {
-    auto one = ask(how, prompt);
-    status = one.status();
-    if (!status.is_ok()) break;
-    open.push_back(std::move(*one));
+  for (size_t i = 0; status.is_ok() && i < prompts.size(); ++i) {
+    const size_t before = open.size();
+    status = ask(how, prompts[i], cancel_of(i), open);
+    if (open.size() > before) open.back().prompt = i;
   }
-  for (size_t i = 0; status.is_ok() && i < open.size(); ++i) {
-    auto outcome = finish(open[i], how, prompts[i]);
-    status = outcome.status();
-    if (status.is_ok()) outcomes.push_back(std::move(*outcome));
+  while (status.is_ok() && !open.empty()) {
+    Open& first = open.front();
+    const CancelPoint cancel = cancel_of(first.prompt);
+    auto outcome = finish(first, how, prompts[first.prompt], cancel);
+    if (outcome.is_ok()) {
+      outcomes.push_back(std::move(*outcome));
+    } else if (cancel.kind == CancelPoint::kAtLayer &&
+               outcome.status().message() == kCancelledOnPurpose) {
+      abandon(std::span(open).first(1));
+    } else {
+      status = outcome.status();
+      break;
+    }
+    open.erase(open.begin());
   }
   if (status.is_ok()) return outcomes;
   abandon(open);
   return status;
 }
 
-void DecodeClient::abandon(std::vector<Open>& open) {
-  for (Open& one : open) KvReceiver::cancel(one.own, "another request failed");
+void DecodeClient::abandon(std::span<Open> open) {
+  for (Open& one : open) {
+    KvReceiver::cancel(one.own, "the request was given up");
+    const uint64_t id = one.own.request.id;
+    // Prefill need not wait for Grants that are gone. One who is not there does not mind.
+    if (awaited_.erase(id) != 0) {
+      node_.context().send_message(peer_, kWithdrawTag, encode_withdrawal(id)).ignore();
+    }
+    records_.erase(id);
+  }
   // Ranks that do not meet any more end with this process.
   bool has_ranks = team_ != nullptr && !interrupted() && team_->check().is_ok();
   for (Open& one : open) {
@@ -125,7 +145,6 @@ void DecodeClient::abandon(std::vector<Open>& open) {
     }
     receiver_.wait_end(one.own).ignore();
     if (has_ranks) wait_done().ignore();
-    records_.erase(one.own.request.id);
   }
 }
 
@@ -145,6 +164,7 @@ Result<PrefillRecord> DecodeClient::prefill_alone(const std::vector<uint32_t>& p
   request.id = next_id_++;
   request.hand_off = HandOff::kNone;
   request.tokens.assign(prompt.begin(), prompt.end() - 1);
+  awaited_.insert(request.id);
   BATON_RETURN_IF_ERROR(node_.context().send_message(peer_, kRequestTag, encode(request)));
   return wait_record(request.id);
 }
@@ -159,14 +179,12 @@ Result<DecodeClient::Open> DecodeClient::open(const OpenRequest& request) {
   Status status = team_->send_all(RankMessage::kOpen, request.id, encode(request));
   if (status.is_ok()) status = wait_done();
   if (status.is_ok()) return open;
-  std::vector<Open> failed;
-  failed.push_back(std::move(open));
-  abandon(failed);
+  abandon({&open, 1});
   return status;
 }
 
-Result<DecodeClient::Open> DecodeClient::ask(const DecodeRun& how,
-                                             const std::vector<uint32_t>& prompt) {
+Status DecodeClient::ask(const DecodeRun& how, const std::vector<uint32_t>& prompt,
+                         const CancelPoint& cancel, std::vector<Open>& open_requests) {
   const auto handed = static_cast<uint32_t>(prompt.size() - 1);
   PrefillRequest request;
   request.id = next_id_++;
@@ -177,20 +195,29 @@ Result<DecodeClient::Open> DecodeClient::ask(const DecodeRun& how,
   request.decode_tp = options_.decode_tp;
   auto opened = open({request.id, session_, handed, handed + how.max_new_tokens});
   if (!opened.is_ok()) return opened.status();
-  const Status sent = node_.context().send_message(peer_, kRequestTag, encode(request));
-  if (sent.is_ok()) return opened;
-  std::vector<Open> failed;
-  failed.push_back(std::move(*opened));
-  abandon(failed);
+  Status sent;
+  if (cancel.kind != CancelPoint::kBeforeRequest) {
+    awaited_.insert(request.id);
+    sent = node_.context().send_message(peer_, kRequestTag, encode(request));
+  }
+  const bool is_over = !sent.is_ok() || cancel.kind == CancelPoint::kBeforeRequest ||
+                       cancel.kind == CancelPoint::kAfterRequest;
+  if (is_over) {
+    abandon({&*opened, 1});
+  } else {
+    open_requests.push_back(std::move(*opened));
+  }
   return sent;
 }
 
 Result<Outcome> DecodeClient::finish(Open& open, const DecodeRun& how,
-                                     const std::vector<uint32_t>& prompt) {
+                                     const std::vector<uint32_t>& prompt,
+                                     const CancelPoint& cancel) {
   const uint64_t id = open.own.request.id;
   progress_.say("request " + std::to_string(id) + " (" + std::string(hand_off_name(how.hand_off)) +
                 "): " + std::to_string(prompt.size() - 1) + " tokens granted; waiting for layer 0");
   ArrivalHooks hooks(receiver_, open.own, [this, id] { return check(id); });
+  if (cancel.kind == CancelPoint::kAtLayer) hooks.cancel_at(cancel.layer);
   auto generation = generate(
       [&](uint32_t token, bool is_first) {
         return step(open.own, token, is_first ? &hooks : nullptr);
@@ -288,6 +315,7 @@ Result<PrefillRecord> DecodeClient::wait_record(uint64_t id) {
     if (found != records_.end()) {
       PrefillRecord record = std::move(found->second);
       records_.erase(found);
+      awaited_.erase(id);
       if (!record.status.is_ok()) return record.status;
       return record;
     }
@@ -324,7 +352,7 @@ Status DecodeClient::pump(uint32_t wait_ms) {
     BATON_RETURN_IF_ERROR(record_reader_.add(event->message));
     auto record = record_reader_.take();
     if (!record.is_ok()) return record.status();
-    records_[record->id] = std::move(*record);
+    if (awaited_.contains(record->id)) records_[record->id] = std::move(*record);
   }
   return Status::ok();
 }

@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <span>
 #include <vector>
 
@@ -40,11 +41,24 @@ struct Outcome {
   std::vector<KvImage> other_kv;       // of ranks from 1 on; empty when it was not asked for
 };
 
+// Where a request is given up on purpose.
+struct CancelPoint {
+  enum Kind : uint8_t {
+    kNever,
+    kBeforeRequest,  // granted, and prefill never hears of it
+    kAfterRequest,   // at once
+    kAtLayer,        // when the first step is about to read this layer
+  };
+  Kind kind = kNever;
+  uint32_t layer = 0;
+};
+
 // How DecodeClient::run goes about it.
 struct DecodeRun {
   HandOff hand_off = HandOff::kPush;
   uint32_t max_new_tokens = 1;
-  bool with_kv = false;  // Outcome::other_kv
+  bool with_kv = false;                   // Outcome::other_kv
+  std::vector<CancelPoint> cancels = {};  // by prompt; those without one are not cancelled
 };
 
 class DecodeClient {
@@ -61,7 +75,8 @@ class DecodeClient {
   uint32_t prefill_ranks() const { return prefill_ranks_; }
 
   // Hands all `prompts` to the prefill side at once, then generates for one after the other.
-  // Prompts have at least two tokens. Errors: of the first request that failed.
+  // Prompts have at least two tokens. Requests that were cancelled on purpose have no Outcome, and
+  // their pages are quiet. Errors: of the first request that failed otherwise.
   baton::Result<std::vector<Outcome>> run(const DecodeRun& how,
                                           std::span<const std::vector<uint32_t>> prompts);
   // What prefill of `prompt` takes there with no hand-off.
@@ -71,13 +86,16 @@ class DecodeClient {
   struct Open {
     Incoming own;
     int64_t requested_ns = 0;
+    size_t prompt = 0;  // which of run()'s
   };
 
-  baton::Result<Open> ask(const DecodeRun& how, const std::vector<uint32_t>& prompt);
+  // Grants and asks for one more, unless it is cancelled meanwhile.
+  baton::Status ask(const DecodeRun& how, const std::vector<uint32_t>& prompt,
+                    const CancelPoint& cancel, std::vector<Open>& open);
   // Grants on all ranks.
   baton::Result<Open> open(const OpenRequest& request);
   baton::Result<Outcome> finish(Open& open, const DecodeRun& how,
-                                const std::vector<uint32_t>& prompt);
+                                const std::vector<uint32_t>& prompt, const CancelPoint& cancel);
   // One step, on all ranks.
   baton::Result<std::span<const float>> step(Incoming& incoming, uint32_t token,
                                              ForwardHooks* hooks);
@@ -94,7 +112,7 @@ class DecodeClient {
   // What ends request `id` early: news of the peer, or its record with a failure.
   baton::Status check(uint64_t id);
   // Ends these requests on all ranks; returns when their pages are quiet.
-  void abandon(std::vector<Open>& open);
+  void abandon(std::span<Open> open);
   // Waits for the answer kDone of each other rank; the first failure.
   baton::Status wait_done();
 
@@ -109,6 +127,7 @@ class DecodeClient {
   uint64_t session_ = 0;
   uint64_t next_id_ = 1;
   RecordReader record_reader_;
+  std::set<uint64_t> awaited_;  // requests whose records matter
   std::map<uint64_t, PrefillRecord> records_;
   std::optional<std::vector<uint8_t>> hello_reply_;
 };

@@ -127,6 +127,13 @@ Result<PrefillRecord> decode_record(std::span<const uint8_t> bytes) {
   });
 }
 
+std::vector<uint8_t> encode_withdrawal(uint64_t id) { return bytes_of({{"id", id}}); }
+
+Result<uint64_t> decode_withdrawal(std::span<const uint8_t> bytes) {
+  return parse_message<uint64_t>("withdrawal", bytes,
+                                 [](const json& value) { return value.at("id").get<uint64_t>(); });
+}
+
 Status RecordReader::add(std::span<const uint8_t> part) {
   if (text_.size() + part.size() > kMaxRecordBytes) {
     return {StatusCode::kProtocolError,

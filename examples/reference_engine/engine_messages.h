@@ -22,6 +22,9 @@ inline constexpr uint64_t kRequestTag = 3;     // decode -> prefill: a PrefillRe
 inline constexpr uint64_t kRecordTag = 4;      // prefill -> decode: a PrefillRecord, or its end
 inline constexpr uint64_t kRecordPartTag = 5;  // prefill -> decode: a part with more to follow
 
+inline constexpr uint64_t kWithdrawTag =
+    6;  // decode -> prefill: the id of a request that it gave up
+
 inline constexpr size_t kMaxMessageBytes = 65536;  // of Context::send_message
 // Of a record. 120,000 chunks of 30 layers; more is a fault of the sender.
 inline constexpr size_t kMaxRecordBytes = 64U << 20;
@@ -85,10 +88,12 @@ PrefillRecord merge(const std::vector<PrefillRecord>& of_ranks);
 std::vector<uint8_t> encode(const HelloReply& reply);
 std::vector<uint8_t> encode(const PrefillRequest& request);
 std::vector<uint8_t> encode(const PrefillRecord& record);
+std::vector<uint8_t> encode_withdrawal(uint64_t id);
 // kProtocolError says what is wrong with the text.
 baton::Result<HelloReply> decode_hello_reply(std::span<const uint8_t> bytes);
 baton::Result<PrefillRequest> decode_request(std::span<const uint8_t> bytes);
 baton::Result<PrefillRecord> decode_record(std::span<const uint8_t> bytes);
+baton::Result<uint64_t> decode_withdrawal(std::span<const uint8_t> bytes);
 
 // A record's text as its messages come, in order and none between them.
 class RecordReader {

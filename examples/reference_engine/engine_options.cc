@@ -119,7 +119,24 @@ void add_rank_options(CLI::App& command, EngineOptions& options) {
   command.add_option("--rank", options.rank)->required()->check(CLI::Range(1, 2));
   command.add_option("--sums-fd", options.sums_fd)->required()->check(CLI::NonNegativeNumber);
   command.add_option("--pipe-fd", options.pipe_fd)->required()->check(CLI::NonNegativeNumber);
+  command.add_flag("--check-pages", options.check_pages);
   command.add_option("--blocks", options.pool_blocks)->required()->check(CLI::PositiveNumber);
+}
+
+void add_soak_options(CLI::App& command, EngineOptions& options) {
+  command
+      .add_option(
+          "--hand-offs", options.hand_offs,
+          "Make that many hand-offs back to back, 1 to --requests at once, and compare each; "
+          "no report")
+      ->check(CLI::Range(1, 100'000'000));
+  command
+      .add_option("--cancel-percent", options.cancel_percent,
+                  "Of --hand-offs: how many of 100 are cancelled, at random points")
+      ->check(CLI::Range(0, 100))
+      ->capture_default_str();
+  command.add_option("--seed", options.seed, "Of the choices of --hand-offs")
+      ->capture_default_str();
 }
 
 struct Commands {
@@ -159,9 +176,16 @@ Commands add_commands(CLI::App& app, EngineOptions& options, PromptSource& sourc
     add_ranks_option(*command, "--decode-tp", options.decode_tp, "decode");
   }
   for (CLI::App* command : {run, check, decode}) add_hand_off_options(*command, options, hand_off);
-  for (CLI::App* command : {run, decode}) add_measurement_options(*command, options);
+  for (CLI::App* command : {run, decode}) {
+    add_measurement_options(*command, options);
+    add_soak_options(*command, options);
+  }
   for (CLI::App* command : {prefill, rank}) {
-    command->add_option("--listen", listen, "HOST or HOST:PORT to listen at")
+    command->add_flag("--errors-only", options.errors_only,
+                      "Baton logs errors alone, not requests that were cancelled");
+    command
+        ->add_option("--listen", listen,
+                     "HOST or HOST:PORT to listen at; ranks from 1 on take any port of HOST")
         ->capture_default_str();
   }
   prefill->add_option("--pool-tokens", options.pool_tokens,
@@ -283,6 +307,7 @@ baton::ContextOptions EngineOptions::context_options(std::string_view role) cons
   context.secret_file = secret_file;
   context.rails[0].plugin = transport;
   context.default_deadline_ms = deadline_ms;
+  if (errors_only) context.log_level = baton::LogLevel::kError;
   if (mode == EngineMode::kPrefill || (mode == EngineMode::kRank && side == Side::kPrefill)) {
     context.bind_host = listen_host;
     context.port = listen_port;
@@ -328,6 +353,7 @@ Result<ParsedCommandLine> parse_command_line(int count, const char* const* argum
     return {StatusCode::kInvalidArgument,
             "--hand-off pull: this version has no hand-off that the decode side reads"};
   }
+  if (options.hand_offs > 0) options.check_pages = options.errors_only = true;
   if (options.decode_block_tokens == 0) options.decode_block_tokens = options.block_tokens;
   if (*commands.prefill || *commands.rank) BATON_RETURN_IF_ERROR(parse_listen(listen, options));
   if (options.mode != EngineMode::kPrefill && options.mode != EngineMode::kRank) {

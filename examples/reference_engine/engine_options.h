@@ -56,6 +56,11 @@ struct EngineOptions {
   HandOff hand_off = HandOff::kPush;
   uint32_t requests = 1;  // request i drops the first i tokens of the prompt
   uint32_t rounds = 1;    // of each mode, in turn, before the run that is reported; check: 0
+  // Back to back instead of a report: that many, of which some are cancelled at random points.
+  uint32_t hand_offs = 0;
+  uint32_t cancel_percent = 0;
+  uint64_t seed = 0;
+  bool check_pages = false;  // that nobody writes to pages between two requests
   bool measure_layer = false;
   uint32_t pause_ms = 5;  // before each layer of that measurement; longer than one takes
 
@@ -85,6 +90,7 @@ struct EngineOptions {
   std::string json_path;
   std::string timeline_dir;
   bool quiet = false;
+  bool errors_only = false;  // of what Baton logs: cancelled requests are no news here
 
   // kRank: whose rank it is, and the descriptors that it was given.
   Side side = Side::kPrefill;

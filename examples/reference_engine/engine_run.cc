@@ -78,6 +78,7 @@ std::vector<std::string> prefill_arguments(const EngineOptions& options, size_t 
     arguments.insert(arguments.end(), {"--secret-file", options.secret_file});
   }
   if (options.quiet) arguments.push_back("--quiet");
+  if (options.errors_only) arguments.push_back("--errors-only");
   return arguments;
 }
 
@@ -105,7 +106,12 @@ Status write_outputs(const RunReport& report, const EngineOptions& options) {
 }
 
 int conclude(const Status& status, const Comparison& comparison, const EngineOptions& options) {
+  if (!comparison.soak_summary().empty()) std::printf("%s\n", comparison.soak_summary().c_str());
   if (!status.is_ok()) return fail(status);
+  if (options.hand_offs > 0) {
+    std::fflush(stdout);
+    return comparison.is_equal() ? kExitEqual : kExitUnequal;
+  }
   const RunReport& report = comparison.report();
   std::fputs((options.verdict_only ? verdict_text(report) : report_text(report)).c_str(), stdout);
   std::fflush(stdout);  // before a report that goes to the same place
@@ -114,7 +120,7 @@ int conclude(const Status& status, const Comparison& comparison, const EngineOpt
   if (std::fflush(stdout) != 0) {
     return fail({StatusCode::kIoError, std::string("standard output: ") + std::strerror(errno)});
   }
-  return report.equal() ? kExitEqual : kExitUnequal;
+  return comparison.is_equal() ? kExitEqual : kExitUnequal;
 }
 
 int run_alone(const EngineOptions& options) {

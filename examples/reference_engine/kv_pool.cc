@@ -134,6 +134,20 @@ uint32_t KvPool::free_blocks() const {
   return static_cast<uint32_t>(free_.size());
 }
 
+uint64_t KvPool::count_written_bytes(std::span<const uint32_t> blocks) const {
+  const auto length = static_cast<std::ptrdiff_t>(shape().block_bytes());
+  uint64_t count = 0;
+  for (uint32_t layer = 0; layer < shape().layers; ++layer) {
+    for (const KvTensor tensor : {KvTensor::kKey, KvTensor::kValue}) {
+      for (const uint32_t index : blocks) {
+        const uint8_t* bytes = block(layer, tensor, index);
+        count += static_cast<uint64_t>(length - std::count(bytes, bytes + length, kPoison));
+      }
+    }
+  }
+  return count;
+}
+
 void KvPool::poison_block(uint32_t block_index) {
   for (uint32_t layer = 0; layer < shape().layers; ++layer) {
     for (const KvTensor tensor : {KvTensor::kKey, KvTensor::kValue}) {

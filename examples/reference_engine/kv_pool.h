@@ -82,6 +82,9 @@ class KvPool {
   // REQUIRES: each is allocated, and nothing reads or writes it any more.
   void release(std::span<const uint32_t> blocks);
   uint32_t free_blocks() const;
+  // Bytes of these blocks that are not as `poison` fills them. Right after they were allocated, and
+  // with that option: bytes that somebody wrote whom the blocks did not belong to.
+  uint64_t count_written_bytes(std::span<const uint32_t> blocks) const;
 
   // REQUIRES: layer and block lie within the shape.
   uint8_t* block(uint32_t layer, KvTensor tensor, uint32_t block);

@@ -14,7 +14,8 @@ using baton::StatusCode;
 
 namespace {
 
-constexpr uint32_t kWaitSliceMs = 100;
+// Short: when another rank gives a step up, all wait until this one has noticed.
+constexpr uint32_t kWaitSliceMs = 20;
 
 }  // namespace
 
@@ -57,6 +58,14 @@ Result<Incoming> KvReceiver::open(const OpenRequest& request) {
   incoming.request = request;
   auto sequence = Sequence::create(pool_, request.capacity_tokens);
   if (!sequence.is_ok()) return sequence.status();
+  if (options_.check_pages) {
+    const uint64_t written = pool_.count_written_bytes(sequence->blocks());
+    if (written != 0) {
+      return Status(StatusCode::kInternal,
+                    std::to_string(written) +
+                        " bytes of free pages were written, after the Grants on them had ended");
+    }
+  }
   incoming.sequence.emplace(std::move(*sequence));
   incoming.sequence->advance(request.tokens);
   const std::span<const uint32_t> blocks =
@@ -128,6 +137,7 @@ RankArrivals KvReceiver::arrivals(const Incoming& incoming) {
 }
 
 Status ArrivalHooks::before_layer_attention(uint32_t layer) {
+  if (cancel_layer_ == layer) return {StatusCode::kCancelled, kCancelledOnPurpose};
   BATON_RETURN_IF_ERROR(receiver_.wait_layer(incoming_, layer, check_));
   incoming_.seen_ns.push_back(now_ns());
   return Status::ok();

@@ -26,6 +26,9 @@ namespace baton_engine {
 // A Grant ends this long after its deadline at the latest; then a bit for the slices of waits.
 inline constexpr uint32_t kEndsAfterMs = 2500;
 
+// The message of the kCancelled by which ArrivalHooks::cancel_at ends a step.
+inline constexpr const char* kCancelledOnPurpose = "cancelled on purpose";
+
 // One request's KV on its way.
 struct Incoming {
   OpenRequest request;
@@ -76,12 +79,15 @@ class ArrivalHooks final : public ForwardHooks {
   ArrivalHooks(const KvReceiver& receiver, Incoming& incoming, std::function<baton::Status()> check)
       : receiver_(receiver), incoming_(incoming), check_(std::move(check)) {}
 
+  // Gives the step up before this layer, on purpose.
+  void cancel_at(uint32_t layer) { cancel_layer_ = layer; }
   baton::Status before_layer_attention(uint32_t layer) override;
 
  private:
   const KvReceiver& receiver_;
   Incoming& incoming_;
   std::function<baton::Status()> check_;
+  std::optional<uint32_t> cancel_layer_;
 };
 
 }  // namespace baton_engine

@@ -19,6 +19,8 @@ using baton::StatusCode;
 namespace {
 
 constexpr uint32_t kWaitSliceMs = 100;
+// Shorter: a request that is withdrawn keeps others waiting meanwhile.
+constexpr uint32_t kOfferSliceMs = 10;
 // A request's Grants come with it; one that does not was withdrawn.
 constexpr int64_t kOfferWaitNs = 5'000'000'000;
 
@@ -82,12 +84,13 @@ void add_layers(PrefillRecord& record, const baton::TransferRecord& sent) {
 }  // namespace
 
 PrefillRank::PrefillRank(EngineNode& node, KvPool& pool, const EngineOptions& options,
-                         Progress& progress, RankGroup* group)
+                         Progress& progress, RankGroup* group, IsWithdrawn is_withdrawn)
     : node_(node),
       pool_(pool),
       options_(options),
       progress_(progress),
       group_(group),
+      is_withdrawn_(std::move(is_withdrawn)),
       owned_heads_(owned_kv_heads_of(node.model().config(),
                                      parts_of_rank(options.rank, options.prefill_tp))) {}
 
@@ -163,9 +166,12 @@ Result<baton::GrantOffer> PrefillRank::wait_offer(const PrefillJob& job, uint32_
   const std::string tag = grant_tag(job.request.session, job.request.id, decode_rank);
   const int64_t end_ns = now_ns() + kOfferWaitNs;
   while (true) {
-    auto offer = node_.context().wait_offer(tag, kWaitSliceMs);
+    auto offer = node_.context().wait_offer(tag, kOfferSliceMs);
     if (offer.is_ok() || offer.code() != StatusCode::kDeadlineExceeded) return offer;
     if (interrupted()) return Status(StatusCode::kCancelled, "interrupted");
+    if (is_withdrawn_ && is_withdrawn_(job)) {
+      return Status(StatusCode::kCancelled, "the request was withdrawn");
+    }
     if (job.peer) {
       const auto peer = node_.context().describe_peer(job.peer);
       if (!peer.is_ok()) return Status(StatusCode::kPeerLost, peer.status().message());

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <list>
 #include <vector>
 
@@ -36,9 +37,13 @@ class PrefillRank {
     PrefillRecord record;
   };
 
-  // `node` has its Context open over `pool`; all are borrowed. `group` is null for a side of one.
+  // True when nobody wants the job any more. Called while a job waits for its Grants.
+  using IsWithdrawn = std::function<bool(const PrefillJob& job)>;
+
+  // `node` has its Context open over `pool`; all are borrowed. `group` is null for a side of one,
+  // `is_withdrawn` may be empty.
   PrefillRank(EngineNode& node, KvPool& pool, const EngineOptions& options, Progress& progress,
-              RankGroup* group);
+              RankGroup* group, IsWithdrawn is_withdrawn = nullptr);
 
   // Computes. False: it took nothing, and waits until pages come back. Errors are those of the
   // group, after which no request can be computed any more; all else is in the record.
@@ -74,6 +79,7 @@ class PrefillRank {
   const EngineOptions& options_;
   Progress& progress_;
   RankGroup* group_;
+  IsWithdrawn is_withdrawn_;
   IndexRange owned_heads_;
   std::list<Sending> sending_;
   std::vector<Finished> finished_;

@@ -117,6 +117,7 @@ void PrefillServer::on_message(const Event& event) {
     node_.context().send_message(event.peer, kHelloReplyTag, encode(reply)).ignore();
     return;
   }
+  if (event.tag_number == kWithdrawTag) on_withdrawal(event);
   if (event.tag_number != kRequestTag) return;
   auto request = decode_request(event.message);
   if (request.is_ok()) {
@@ -127,6 +128,26 @@ void PrefillServer::on_message(const Event& event) {
   PrefillRecord record;
   record.status = request.status();
   answer(event.peer, record);
+}
+
+void PrefillServer::on_withdrawal(const Event& event) {
+  const auto id = decode_withdrawal(event.message);
+  if (!id.is_ok()) return;
+  const auto is_it = [&](const PrefillJob& job) {
+    return job.peer == event.peer && job.request.id == *id;
+  };
+  // What the ranks were told of fails there; the rest is forgotten.
+  for (auto& [key, asked] : asked_) asked.is_withdrawn |= is_it(asked.job);
+  const auto first = queue_.begin() + (front_was_told_ ? 1 : 0);
+  queue_.erase(std::remove_if(first, queue_.end(), is_it), queue_.end());
+}
+
+bool PrefillServer::is_withdrawn(const PrefillJob& job) {
+  std::array<Event, 16> events;
+  const size_t count = node_.context().poll_events(events);
+  for (size_t i = 0; i < count; ++i) handle(events[i]);
+  const auto asked = asked_.find(job.key);
+  return asked != asked_.end() && asked->second.is_withdrawn;
 }
 
 bool PrefillServer::is_busy_for(baton::PeerId peer) const {
@@ -148,7 +169,7 @@ void PrefillServer::on_peer_down(const Event& event) {
 }
 
 Status PrefillServer::start_next() {
-  const PrefillJob& job = queue_.front();
+  const PrefillJob job = queue_.front();  // the queue may change meanwhile
   if (!front_was_told_) {
     Asked& asked = asked_[job.key];
     asked.job = job;

@@ -35,7 +35,8 @@ class PrefillServer {
         options_(options),
         progress_(progress),
         team_(team),
-        own_(node, pool, options, progress, team != nullptr ? &team->sums() : nullptr) {}
+        own_(node, pool, options, progress, team != nullptr ? &team->sums() : nullptr,
+             [this](const PrefillJob& job) { return is_withdrawn(job); }) {}
 
   // Serves until interrupted (OK) or, with options.once, until the first peer is gone: OK when
   // nothing of its was under way, else kPeerLost. kPeerLost, too, when a rank is gone.
@@ -46,6 +47,7 @@ class PrefillServer {
   struct Asked {
     PrefillJob job;
     std::vector<std::optional<PrefillRecord>> records;  // by rank
+    bool is_withdrawn = false;
   };
   // A message of a record.
   struct Outgoing {
@@ -60,7 +62,10 @@ class PrefillServer {
   void wait_for_something();
   void handle(const baton::Event& event);
   void on_message(const baton::Event& event);
+  void on_withdrawal(const baton::Event& event);
   void on_peer_down(const baton::Event& event);
+  // Handles what has come meanwhile, too.
+  bool is_withdrawn(const PrefillJob& job);
   baton::Status handle_ranks();
 
   bool may_start() const { return !queue_.empty() && !lacks_pages_; }

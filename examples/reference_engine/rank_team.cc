@@ -58,8 +58,10 @@ std::vector<std::string> rank_arguments(Side side, const EngineOptions& options,
   if (!options.secret_file.empty()) {
     arguments.insert(arguments.end(), {"--secret-file", options.secret_file});
   }
+  if (options.check_pages) arguments.push_back("--check-pages");
   if (options.allow_unauthenticated) arguments.push_back("--allow-unauthenticated");
   if (options.quiet) arguments.push_back("--quiet");
+  if (options.errors_only) arguments.push_back("--errors-only");
   return arguments;
 }
 
@@ -98,6 +100,13 @@ Result<std::unique_ptr<RankTeam>> RankTeam::start(Side side, const EngineOptions
     team->ranks_[rank - 1].address = std::move(ready->address);
   }
   return team;
+}
+
+RankTeam::~RankTeam() {
+  // Ranks that wait for this one, or for a word of it, leave of their own accord.
+  if (sums_) sums_->say_lost(0);
+  for (Rank& rank : ranks_) rank.pipe = RankPipe();
+  for (Rank& rank : ranks_) rank.child.wait(kLeaveMs);
 }
 
 Status RankTeam::start_rank(Side side, uint32_t rank, uint64_t blocks, int memory) {

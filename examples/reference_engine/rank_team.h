@@ -41,6 +41,7 @@ class RankTeam {
                                                         const ModelConfig& config, uint64_t blocks);
   RankTeam(const RankTeam&) = delete;
   RankTeam& operator=(const RankTeam&) = delete;
+  ~RankTeam();
 
   RankGroup& sums() { return *sums_; }
   // Ranks beside this process: [1, end).

@@ -123,6 +123,19 @@ TEST(KvPoolTest, BlocksAreHandedOutOnceAndPoisonedWhenReleased) {
   EXPECT_THAT(pool->memory(), Each(0xff));
 }
 
+TEST(KvPoolTest, CountsBytesWrittenToFreeBlocks) {
+  auto pool = KvPool::create({.shape = small_shape(), .poison = true});
+  ASSERT_TRUE(pool.is_ok());
+  const auto blocks = pool->allocate(5);
+  ASSERT_TRUE(blocks.is_ok());
+  EXPECT_EQ(pool->count_written_bytes(*blocks), 0U);
+  pool->block(1, KvTensor::kValue, 4)[47] = 0;
+  pool->block(0, KvTensor::kKey, 0)[0] = 1;
+  EXPECT_EQ(pool->count_written_bytes(*blocks), 2U);
+  pool->release(*blocks);
+  EXPECT_EQ(pool->count_written_bytes(*blocks), 0U);
+}
+
 TEST(KvPoolTest, RefusesWrongShapesAndMemory) {
   KvPoolOptions options{.shape = small_shape()};
   alignas(64) uint8_t memory[128] = {};

@@ -76,6 +76,41 @@ TEST_F(CompareKv, FindsEverySingleByte) {
   }
 }
 
+// A rank's KV beside the same heads of all.
+TEST_F(CompareKv, FindsEverySingleByteOfARanksHead) {
+  KvPoolOptions options;
+  options.shape = pool_b_.shape();
+  options.shape.kv_heads = 1;
+  options.shape.block_tokens = 5;
+  options.shape.order = KvOrder::kHnd;
+  options.poison = true;
+  for (uint32_t head = 0; head < 2; ++head) {
+    KvPool pool = std::move(KvPool::create(options)).value();
+    Sequence rank = std::move(Sequence::create(pool, 20)).value();
+    for (uint32_t layer = 0; layer < 2; ++layer) {
+      for (const KvTensor tensor : {KvTensor::kKey, KvTensor::kValue}) {
+        std::vector<float> values(kTokens * 4);
+        pool_a_.load_head(layer, tensor, a_->blocks(), head, kTokens, values.data());
+        for (uint32_t token = 0; token < kTokens; ++token) {
+          rank.store_token(layer, tensor, token, std::span(values).subspan(token * 4, 4));
+        }
+      }
+    }
+    rank.advance(kTokens);
+    const auto image = decode_kv_image(encode(kv_image(rank)));
+    ASSERT_TRUE(image.is_ok());
+    EXPECT_EQ(compare_kv(*a_, *image, head, 0xff).different, 0U);
+    EXPECT_EQ(compare_kv(*a_, *image, head, 0xff).compared, 20U * 2 * 2 * 8);
+    EXPECT_GT(compare_kv(*a_, *image, 1 - head, 0xff).different, 0U);
+    KvImage changed = *image;
+    for (uint8_t& byte : changed.bytes) {
+      byte ^= 1;
+      EXPECT_EQ(compare_kv(*a_, changed, head, 0xff).different, 1U);
+      byte ^= 1;
+    }
+  }
+}
+
 TEST(CompareLogits, BitsDecide) {
   const float nan = std::numeric_limits<float>::quiet_NaN();
   const std::vector<float> a = {0.0F, 1.0F, nan, -2.0F};

@@ -25,17 +25,21 @@ PrefillRecord sample_record() {
   record.final_ns = {4, 5, 6};
   record.posted_ns = {7, 8, 9};
   record.sent_bytes = {UINT64_MAX, 0, 1};
+  record.ranks = {{2, 1, 1, 2, 3, {4}, {5}, {6}}, {}};
   return record;
 }
 
 TEST(Messages, RequestComesBackEqual) {
-  const PrefillRequest request{UINT64_MAX, HandOff::kPushAfter, 17, {0, 1, UINT32_MAX}};
+  const PrefillRequest request{UINT64_MAX,         HandOff::kPushAfter, 17,
+                               {0, 1, UINT32_MAX}, UINT64_MAX - 1,      3};
   const auto back = decode_request(encode(request));
   ASSERT_TRUE(back.is_ok()) << back.status().to_string();
   EXPECT_EQ(back->id, request.id);
   EXPECT_EQ(back->hand_off, request.hand_off);
   EXPECT_EQ(back->pause_ms, request.pause_ms);
   EXPECT_EQ(back->tokens, request.tokens);
+  EXPECT_EQ(back->session, request.session);
+  EXPECT_EQ(back->decode_tp, 3U);
 }
 
 TEST(Messages, LongestRequestFitsOneMessage) {
@@ -58,6 +62,53 @@ TEST(Messages, RecordComesBackEqual) {
   EXPECT_EQ(back->final_ns, record.final_ns);
   EXPECT_EQ(back->posted_ns, record.posted_ns);
   EXPECT_EQ(back->sent_bytes, record.sent_bytes);
+  ASSERT_EQ(back->ranks.size(), 2U);
+  EXPECT_EQ(back->ranks[0].head_first, 2U);
+  EXPECT_EQ(back->ranks[0].heads, 1U);
+  EXPECT_EQ(back->ranks[0].cpu_ns, 3);
+  EXPECT_EQ(back->ranks[0].final_ns, std::vector<int64_t>{4});
+  EXPECT_EQ(back->ranks[0].posted_ns, std::vector<int64_t>{5});
+  EXPECT_EQ(back->ranks[0].sent_bytes, std::vector<uint64_t>{6});
+}
+
+// Of each moment the last, of bytes and CPU time the sum; the failure that is nobody else's fault.
+TEST(Messages, RecordsOfRanksBecomeOne) {
+  PrefillRecord first;
+  first.id = 7;
+  first.status = {baton::StatusCode::kCancelled, "rank 1 gave the pass up"};
+  first.begin_ns = 10;
+  first.end_ns = 20;
+  first.cpu_ns = 5;
+  first.chunks = {{0, 4, {12, 18}}};
+  first.final_ns = {12, 18};
+  first.posted_ns = {13, 19};
+  first.sent_bytes = {100, 100};
+  first.ranks = {{0, 1, 10, 20, 5, {}, {}, {}}};
+  PrefillRecord second = first;
+  second.status = {baton::StatusCode::kPeerLost, "gone"};
+  second.begin_ns = 9;
+  second.chunks = {{0, 4, {14, 17}}};
+  second.final_ns = {14, 17};
+  second.posted_ns = {};
+  second.sent_bytes = {};
+  const PrefillRecord all = merge({first, second});
+  EXPECT_EQ(all.id, 7U);
+  EXPECT_EQ(all.status.code(), baton::StatusCode::kPeerLost);
+  EXPECT_EQ(all.status.message(), "prefill rank 1: gone");
+  EXPECT_EQ(all.begin_ns, 9);
+  EXPECT_EQ(all.end_ns, 20);
+  EXPECT_EQ(all.cpu_ns, 10);
+  EXPECT_EQ(all.chunks[0].computed_ns, (std::vector<int64_t>{14, 18}));
+  EXPECT_EQ(all.final_ns, (std::vector<int64_t>{14, 18}));
+  EXPECT_EQ(all.posted_ns, first.posted_ns);
+  EXPECT_EQ(all.sent_bytes, first.sent_bytes);
+  EXPECT_EQ(all.ranks.size(), 2U);
+  EXPECT_EQ(merge({second}).status.message(), "gone");
+}
+
+TEST(Messages, WithdrawalComesBackEqual) {
+  EXPECT_EQ(decode_withdrawal(encode_withdrawal(UINT64_MAX)).value(), UINT64_MAX);
+  EXPECT_FALSE(decode_withdrawal(bytes_of("7")).is_ok());
 }
 
 // 2,000 chunks of 30 layers are more than a megabyte.
@@ -93,12 +144,13 @@ TEST(Messages, ARecordWithoutAnEndIsRefused) {
 }
 
 TEST(Messages, HelloReplyComesBackEqual) {
-  const auto back = decode_hello_reply(encode(HelloReply{{}, UINT64_MAX, 17, 4}));
+  const auto back = decode_hello_reply(encode(HelloReply{{}, UINT64_MAX, 17, 4, {"a", "b"}}));
   ASSERT_TRUE(back.is_ok());
   EXPECT_TRUE(back->status.is_ok());
   EXPECT_EQ(back->clock_id, UINT64_MAX);
   EXPECT_EQ(back->pid, 17U);
   EXPECT_EQ(back->threads, 4U);
+  EXPECT_EQ(back->rank_addresses, (std::vector<std::string>{"a", "b"}));
 }
 
 TEST(Messages, WrongTextsAreErrors) {
@@ -124,7 +176,8 @@ TEST(Messages, DamagedTextsAreRefusedOrReadable) {
 }
 
 TEST(Messages, HandOffNamesComeBack) {
-  for (const HandOff one : {HandOff::kPush, HandOff::kPushAfter, HandOff::kPaced, HandOff::kNone}) {
+  for (const HandOff one :
+       {HandOff::kPush, HandOff::kPull, HandOff::kPushAfter, HandOff::kPaced, HandOff::kNone}) {
     EXPECT_EQ(parse_hand_off(hand_off_name(one)).value(), one);
   }
   EXPECT_FALSE(parse_hand_off("fly").is_ok());

@@ -53,6 +53,26 @@ TEST(Options, CheckIsRunOrDecode) {
   EXPECT_FALSE(parse({"check", "--model", "m", "--prompt", "x", "--rounds", "2"}).is_ok());
 }
 
+TEST(Options, RanksAreOneOrThree) {
+  const auto run = parse({"run", "--model", "m", "--prompt", "x", "--decode-tp", "3"});
+  ASSERT_TRUE(run.is_ok()) << run.status().to_string();
+  EXPECT_EQ(run->options.prefill_tp, 1U);
+  EXPECT_EQ(run->options.decode_tp, 3U);
+  EXPECT_EQ(parse({"prefill", "--model", "m", "--prefill-tp", "3"})->options.ranks(), 3U);
+  for (const char* ranks : {"0", "2", "4", "x"}) {
+    EXPECT_FALSE(parse({"run", "--model", "m", "--prompt", "x", "--prefill-tp", ranks}).is_ok())
+        << ranks;
+  }
+  // Each side says how many it has itself.
+  EXPECT_FALSE(parse({"prefill", "--model", "m", "--decode-tp", "3"}).is_ok());
+}
+
+TEST(Options, APulledHandOffIsRefusedByItsName) {
+  const auto pull = parse({"run", "--model", "m", "--prompt", "x", "--hand-off", "pull"});
+  ASSERT_FALSE(pull.is_ok());
+  EXPECT_NE(pull.status().message().find("--hand-off pull"), std::string::npos);
+}
+
 TEST(Options, WrongOnesAreNamed) {
   const auto unknown = parse({"run", "--model", "m", "--prompt", "x", "--warp"});
   ASSERT_FALSE(unknown.is_ok());

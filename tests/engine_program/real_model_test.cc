@@ -38,4 +38,17 @@ TEST(RealModel, HandedOverIsEqualToOneProcessAlone) {
   EXPECT_GT(report["kv"]["bytes_compared"].get<uint64_t>(), 30 * layer_bytes);
 }
 
+// Three ranks on both sides, a KV head each.
+TEST(RealModel, OverRanksIsEqualToOneProcessAlone) {
+  if (!std::filesystem::exists(BATON_MODEL_FILE)) {
+    GTEST_SKIP() << "NOT TESTED with the real model: " << BATON_MODEL_FILE
+                 << " is missing. Type: examples/reference_engine/fetch_model";
+  }
+  const auto finished = run_engine_tool({"check", "--model", BATON_MODEL_FILE, "--prompt",
+                                         "The capital of France is", "--prefill-tp", "3",
+                                         "--decode-tp", "3", "--max-new-tokens", "3", "--quiet"});
+  ASSERT_EQ(finished.code, 0) << finished.text;
+  EXPECT_NE(finished.text.find("\nEQUAL: "), std::string::npos) << finished.text;
+}
+
 }  // namespace
