@@ -6,10 +6,33 @@
 
 #include "baton/plugin/plugin.h"
 #include "baton/plugin/sdk.h"
+#include "plugins/loopback/rail.h"
 
 namespace baton_loopback {
 
 Fabric::~Fabric() { BATON_SDK_ASSERT(rails_ == 0); }
+
+baton_rc Fabric::rail_open(const baton_host* host, const baton_rail_options& options, AnyRail** out,
+                           char* error) {
+  baton_sdk::Settings settings(options.settings);
+  if (std::string_view key, value; settings.next(&key, &value)) {
+    baton_sdk::format_text(error, "loopback: unknown setting \"%.*s\"; it has none",
+                           static_cast<int>(key.size()), key.data());
+    return BATON_RC_INVALID;
+  }
+  Rail* rail = baton_sdk::create<Rail>(host, host, this);
+  if (rail == nullptr) {
+    baton_sdk::format_text(error, "loopback: the host has no memory for a rail");
+    return BATON_RC_NO_RESOURCE;
+  }
+  const baton_rc rc = rail->open(error);
+  if (rc != BATON_RC_OK) {
+    baton_sdk::destroy(host, rail);
+    return rc;
+  }
+  *out = rail;
+  return BATON_RC_OK;
+}
 
 uint32_t Fabric::add(Path* path) {
   paths_.push_back(path);
@@ -49,9 +72,10 @@ extern "C" baton_loopback_fabric* baton_loopback_fabric_create(const baton_loopb
     return nullptr;
   }
   if (copy.max_posts == 0) copy.max_posts = 256;
-  return reinterpret_cast<baton_loopback_fabric*>(new (std::nothrow) baton_loopback::Fabric(copy));
+  auto* fabric = new (std::nothrow) baton_loopback::Fabric(copy);
+  return reinterpret_cast<baton_loopback_fabric*>(static_cast<baton_loopback::AnyFabric*>(fabric));
 }
 
 extern "C" void baton_loopback_fabric_destroy(baton_loopback_fabric* fabric) {
-  delete reinterpret_cast<baton_loopback::Fabric*>(fabric);
+  delete reinterpret_cast<baton_loopback::AnyFabric*>(fabric);
 }

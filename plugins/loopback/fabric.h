@@ -12,17 +12,21 @@
 #include <vector>
 
 #include "baton/plugin/loopback.h"
+#include "plugins/loopback/kinds.h"
 
 namespace baton_loopback {
 
 class Path;
 
-class Fabric {
+class Fabric final : public AnyFabric {
  public:
   explicit Fabric(const baton_loopback_plan& plan) : plan_(plan), random_state_(plan.seed) {}
   Fabric(const Fabric&) = delete;
   Fabric& operator=(const Fabric&) = delete;
-  ~Fabric();
+  ~Fabric() override;
+
+  baton_rc rail_open(const baton_host* host, const baton_rail_options& options, AnyRail** out,
+                     char* error) override;
 
   [[nodiscard]] const baton_loopback_plan& plan() const { return plan_; }
   // Time must be asked for again and again: nothing signals that a delay is over.

@@ -111,6 +111,8 @@ void Path::end(const char* reason) {
   baton_sdk::format_text(reason_, "loopback: %s", reason);
 }
 
+void Path::close() { rail_->path_close(this); }
+
 void Path::fence() {
   {
     const std::lock_guard<std::mutex> lock(rail_->fabric()->mutex());

@@ -15,6 +15,7 @@
 
 #include "baton/plugin/plugin.h"
 #include "baton/plugin/sdk.h"
+#include "plugins/loopback/kinds.h"
 #include "plugins/loopback/message.h"
 
 namespace baton_loopback {
@@ -22,7 +23,7 @@ namespace baton_loopback {
 class Fabric;
 class Rail;
 
-class Path {
+class Path final : public AnyPath {
  public:
   explicit Path(Rail* rail) : rail_(rail) {}
   Path(const Path&) = delete;
@@ -31,12 +32,14 @@ class Path {
 
   [[nodiscard]] Rail* rail() const { return rail_; }
   [[nodiscard]] baton_rc open(const baton_path_options& options, char* error);
-  void address(uint8_t* out, uint32_t* length_bytes) const;
-  [[nodiscard]] baton_rc connect(const uint8_t* peer_address, uint32_t length_bytes, char* error);
+  void address(uint8_t* out, uint32_t* length_bytes) const override;
+  [[nodiscard]] baton_rc connect(const uint8_t* peer_address, uint32_t length_bytes,
+                                 char* error) override;
 
-  baton_rc post(const baton_post* posts, uint32_t count, uint32_t* accepted);
-  baton_rc flush(uint64_t op);
-  void fence();
+  baton_rc post(const baton_post* posts, uint32_t count, uint32_t* accepted) override;
+  baton_rc flush(uint64_t op) override;
+  void fence() override;
+  void close() override;
   [[nodiscard]] bool fenced() const { return fenced_; }
 
   uint32_t progress(uint64_t budget_bytes);
@@ -48,7 +51,6 @@ class Path {
   enum class Step : uint8_t { kNothing, kMoved, kBroken };
 
   // All with the mutex held.
-  [[nodiscard]] const char* check(const baton_post& post) const;
   Message& take(MessageKind kind, uint64_t op);
   [[nodiscard]] bool due(const Message& message, int64_t now_ns) const;
   [[nodiscard]] bool flush_waits(const Message& flush) const;

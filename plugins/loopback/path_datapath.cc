@@ -8,14 +8,14 @@
 
 namespace baton_loopback {
 
-const char* Path::check(const baton_post& post) const {
+const char* check_post(const baton_post& post, uint32_t max_message_bytes) {
   if (post.kind != BATON_POST_WRITE && post.kind != BATON_POST_READ) return "unknown kind";
   if (post.kind == BATON_POST_READ && post.has_immediate != 0) return "a read has no immediate";
   if (post.length_bytes == 0) {
     if (post.has_immediate == 0) return "length 0 without an immediate";
     return post.num_sources == 0 ? nullptr : "length 0 with sources";
   }
-  if (post.length_bytes > max_message_bytes_) return "longer than max_message_bytes";
+  if (post.length_bytes > max_message_bytes) return "longer than max_message_bytes";
   if (post.num_sources == 0 || post.num_sources > kMaxSources) return "num_sources outside [1, 16]";
   if (post.target_address + post.length_bytes < post.target_address) return "target passes 2^64";
   uint64_t total = 0;
@@ -55,7 +55,7 @@ baton_rc Path::post(const baton_post* posts, uint32_t count, uint32_t* accepted)
   baton_rc rc = BATON_RC_OK;
   for (; *accepted < count; ++*accepted) {
     const baton_post& post = posts[*accepted];
-    if (check(post) != nullptr) {
+    if (check_post(post, max_message_bytes_) != nullptr) {
       rc = BATON_RC_INVALID;
       break;
     }

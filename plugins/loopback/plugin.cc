@@ -3,16 +3,13 @@
 
 #include "baton/plugin/builtin.h"
 #include "baton/plugin/sdk.h"
-#include "plugins/loopback/fabric.h"
-#include "plugins/loopback/message.h"
-#include "plugins/loopback/path.h"
-#include "plugins/loopback/rail.h"
+#include "plugins/loopback/kinds.h"
 
 namespace baton_loopback {
 namespace {
 
-Rail* rail_of(baton_rail* rail) { return reinterpret_cast<Rail*>(rail); }
-Path* path_of(baton_path* path) { return reinterpret_cast<Path*>(path); }
+AnyRail* rail_of(baton_rail* rail) { return reinterpret_cast<AnyRail*>(rail); }
+AnyPath* path_of(baton_path* path) { return reinterpret_cast<AnyPath*>(path); }
 
 baton_rc probe(const baton_rail_options* options, baton_probe* out) {
   out->reason[0] = out->remedy[0] = '\0';
@@ -32,59 +29,31 @@ baton_rc rail_open(const baton_host* host, const baton_rail_options* options, ba
     baton_sdk::format_text(error, "loopback: rail_open needs a fabric in in_process");
     return BATON_RC_INVALID;
   }
-  baton_sdk::Settings settings(options->settings);
-  if (std::string_view key, value; settings.next(&key, &value)) {
-    baton_sdk::format_text(error, "loopback: unknown setting \"%.*s\"; it has none",
-                           static_cast<int>(key.size()), key.data());
-    return BATON_RC_INVALID;
-  }
-  Rail* rail = baton_sdk::create<Rail>(host, host, static_cast<Fabric*>(options->in_process));
-  if (rail == nullptr) {
-    baton_sdk::format_text(error, "loopback: the host has no memory for a rail");
-    return BATON_RC_NO_RESOURCE;
-  }
-  const baton_rc rc = rail->open(error);
-  if (rc != BATON_RC_OK) {
-    baton_sdk::destroy(host, rail);
-    return rc;
-  }
-  *out = reinterpret_cast<baton_rail*>(rail);
-  return BATON_RC_OK;
+  AnyRail* rail = nullptr;
+  const baton_rc rc =
+      static_cast<AnyFabric*>(options->in_process)->rail_open(host, *options, &rail, error);
+  if (rc == BATON_RC_OK) *out = reinterpret_cast<baton_rail*>(rail);
+  return rc;
 }
 
-void rail_close(baton_rail* rail) {
-  const baton_host* host = rail_of(rail)->host();
-  baton_sdk::destroy(host, rail_of(rail));
-}
+void rail_close(baton_rail* rail) { rail_of(rail)->close(); }
 
 void capabilities(const baton_rail* rail, baton_capabilities* out) {
-  const baton_loopback_plan& plan = reinterpret_cast<const Rail*>(rail)->fabric()->plan();
-  out->flags = (plan.flags & (BATON_CAP_ORDERED | BATON_CAP_IMM_COVERS_PRIOR)) |
-               BATON_CAP_SOFTWARE_PLACEMENT | BATON_CAP_READ | BATON_CAP_SAME_HOST |
-               BATON_CAP_IN_PROCESS;
-  out->immediate_bits = 32;
-  out->max_message_bytes = kMaxMessageBytes;
-  out->inline_bytes = 0;
-  out->max_sources = kMaxSources;
-  out->max_posts = plan.max_posts;
-  out->receive_depth = plan.receive_depth;
-  out->fence_unit = BATON_FENCE_GRANT;
+  reinterpret_cast<const AnyRail*>(rail)->capabilities(out);
 }
 
-// The fabric carries region keys and offsets; nothing is registered with anybody.
-baton_rc region_register(baton_rail* rail, void*, uint64_t, uint64_t tag, baton_region** out,
-                         baton_region_key* key, char*) {
-  *out = reinterpret_cast<baton_region*>(rail);
-  key->key = tag;
-  key->base = 0;
-  return BATON_RC_OK;
+baton_rc region_register(baton_rail* rail, void* address, uint64_t length_bytes, uint64_t tag,
+                         baton_region** out, baton_region_key* key, char*) {
+  return rail_of(rail)->region_register(address, length_bytes, tag, out, key);
 }
 
-void region_unregister(baton_rail*, baton_region*) {}
+void region_unregister(baton_rail* rail, baton_region* region) {
+  rail_of(rail)->region_unregister(region);
+}
 
 baton_rc path_open(baton_rail* rail, const baton_path_options* options, baton_path** out,
                    char* error) {
-  Path* path = nullptr;
+  AnyPath* path = nullptr;
   const baton_rc rc = rail_of(rail)->path_open(*options, &path, error);
   if (rc == BATON_RC_OK) *out = reinterpret_cast<baton_path*>(path);
   return rc;
@@ -100,7 +69,7 @@ baton_rc path_connect(baton_path* path, const uint8_t* peer_address, uint32_t le
   return path_of(path)->connect(peer_address, length_bytes, error);
 }
 
-void path_close(baton_path* path) { path_of(path)->rail()->path_close(path_of(path)); }
+void path_close(baton_path* path) { path_of(path)->close(); }
 
 baton_rc post(baton_path* path, const baton_post* posts, uint32_t count, uint32_t* accepted) {
   return path_of(path)->post(posts, count, accepted);

@@ -29,7 +29,34 @@ baton_rc Rail::open(char* error) {
   return BATON_RC_OK;
 }
 
-baton_rc Rail::path_open(const baton_path_options& options, Path** out, char* error) {
+void Rail::capabilities(baton_capabilities* out) const {
+  const baton_loopback_plan& plan = fabric_->plan();
+  out->flags = (plan.flags & (BATON_CAP_ORDERED | BATON_CAP_IMM_COVERS_PRIOR)) |
+               BATON_CAP_SOFTWARE_PLACEMENT | BATON_CAP_READ | BATON_CAP_SAME_HOST |
+               BATON_CAP_IN_PROCESS;
+  out->immediate_bits = 32;
+  out->max_message_bytes = kMaxMessageBytes;
+  out->inline_bytes = 0;
+  out->max_sources = kMaxSources;
+  out->max_posts = plan.max_posts;
+  out->receive_depth = plan.receive_depth;
+  out->fence_unit = BATON_FENCE_GRANT;
+}
+
+// The fabric carries region keys and offsets; nothing is registered with anybody.
+baton_rc Rail::region_register(void*, uint64_t, uint64_t tag, baton_region** out,
+                               baton_region_key* key) {
+  *out = reinterpret_cast<baton_region*>(this);
+  key->key = tag;
+  key->base = 0;
+  return BATON_RC_OK;
+}
+
+void Rail::region_unregister(baton_region*) {}
+
+void Rail::close() { baton_sdk::destroy(host_, this); }
+
+baton_rc Rail::path_open(const baton_path_options& options, AnyPath** out, char* error) {
   Path* path = baton_sdk::create<Path>(host_, this);
   if (path == nullptr) {
     baton_sdk::format_text(error, "loopback: the host has no memory for a path");

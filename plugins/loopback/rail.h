@@ -5,12 +5,13 @@
 
 #include "baton/plugin/plugin.h"
 #include "plugins/loopback/fabric.h"
+#include "plugins/loopback/kinds.h"
 
 namespace baton_loopback {
 
 class Path;
 
-class Rail {
+class Rail final : public AnyRail {
  public:
   Rail(const baton_host* host, Fabric* fabric) : host_(host), fabric_(fabric) {}
   Rail(const Rail&) = delete;
@@ -23,12 +24,18 @@ class Rail {
   [[nodiscard]] Fabric* fabric() const { return fabric_; }
   [[nodiscard]] int64_t now_ns() const { return host_->now_ns(host_->context); }
 
-  [[nodiscard]] baton_rc path_open(const baton_path_options& options, Path** out, char* error);
+  void capabilities(baton_capabilities* out) const override;
+  baton_rc region_register(void* address, uint64_t length_bytes, uint64_t tag, baton_region** out,
+                           baton_region_key* key) override;
+  void region_unregister(baton_region* region) override;
+  [[nodiscard]] baton_rc path_open(const baton_path_options& options, AnyPath** out,
+                                   char* error) override;
   void path_close(Path* path);
 
-  uint32_t progress(uint64_t budget_bytes);
-  [[nodiscard]] int wait_fd() const { return fabric_->timed() ? -1 : event_fd_; }
-  uint32_t arm();
+  uint32_t progress(uint64_t budget_bytes) override;
+  [[nodiscard]] int wait_fd() const override { return fabric_->timed() ? -1 : event_fd_; }
+  uint32_t arm() override;
+  void close() override;
 
   // Wakes whoever sleeps on wait_fd. Any thread.
   void ring() const;

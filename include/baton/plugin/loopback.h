@@ -64,6 +64,95 @@ __attribute__((visibility("default"))) baton_loopback_fabric* baton_loopback_fab
 __attribute__((visibility("default"))) void baton_loopback_fabric_destroy(
     baton_loopback_fabric* fabric);
 
+/* ---- The modelled fabric
+ *
+ * A second kind of fabric: rails that behave as a transport of the field does, with bandwidth,
+ * latency, queues that fill up, and the ways in which it dies. Which transport follows from a
+ * rail's settings (RailOptions::settings; docs/plugin_guide.md, "loopback"): `capabilities=rc`,
+ * `srd`, `tcp` or `shm`. With rc and srd bytes land without resolve() and without progress(), as a
+ * NIC places them.
+ *
+ * One thread drives everything: rails, these functions, and the hooks that are called back.
+ * Whatever happens follows from the seed and the order of calls.
+ */
+
+typedef struct baton_loopback_place {
+  uint32_t rail_tag; /* setting `tag` of the rail whose owner's memory it is */
+  uint32_t path;     /* the end that receives, as baton_loopback_path_info.path */
+  uint64_t grant;    /* of the post; of a read: it names who asked */
+  void* address;
+  uint32_t length_bytes;
+  uint32_t is_read; /* 1: what a read brings, into the memory of whoever posted it */
+} baton_loopback_place;
+
+typedef struct baton_loopback_model {
+  size_t struct_size;
+  uint64_t seed;
+  const char* settings; /* what every rail starts with, before its own settings; NULL: none */
+  void* context;        /* passed to the hooks, each of which may be NULL */
+  /* The fabric's time. NULL: that of the rail whose progress() is called, and then progress() must
+   * be called for things to move. */
+  int64_t (*now_ns)(void* context);
+  /* progress() of that rail has something to do now. Called once for many things. */
+  void (*wake)(void* context, uint32_t rail_tag);
+  /* Before bytes land. */
+  void (*on_place)(void* context, const baton_loopback_place* place);
+  /* What happens, for a log: `what` is a constant text. */
+  void (*trace)(void* context, const char* what, uint32_t path, uint64_t a, uint64_t b);
+} baton_loopback_model;
+
+__attribute__((visibility("default"))) void baton_loopback_model_init(baton_loopback_model* model);
+
+/* NULL: memory ran out. `model` is copied; `settings` is borrowed for the fabric's life. Destroyed
+ * by baton_loopback_fabric_destroy(). */
+__attribute__((visibility("default"))) baton_loopback_fabric* baton_loopback_fabric_create_model(
+    const baton_loopback_model* model);
+/* When something is due in the fabric; INT64_MAX: never, until somebody posts. REQUIRES: a modelled
+ * fabric. */
+__attribute__((visibility("default"))) int64_t baton_loopback_fabric_next_ns(
+    baton_loopback_fabric* fabric);
+/* Does what is due by now. REQUIRES: a modelled fabric. */
+__attribute__((visibility("default"))) void baton_loopback_fabric_run(
+    baton_loopback_fabric* fabric);
+
+typedef struct baton_loopback_path_info {
+  uint32_t path;      /* counts the ends in the order in which they were opened, from 0 */
+  uint32_t peer_path; /* UINT32_MAX: not connected */
+  uint32_t rail_tag;
+  uint32_t peer_rail_tag;
+} baton_loopback_path_info;
+
+/* The ends that are open and neither broken nor fenced, oldest first: how many there are, of which
+ * the first `max` are written. REQUIRES: a modelled fabric. */
+__attribute__((visibility("default"))) uint32_t baton_loopback_fabric_paths(
+    baton_loopback_fabric* fabric, baton_loopback_path_info* out, uint32_t max);
+
+typedef enum baton_loopback_fault_kind {
+  BATON_LOOPBACK_FAULT_KILL = 0,     /* the path breaks; both ends notice */
+  BATON_LOOPBACK_FAULT_KILL_ONE = 1, /* this end breaks; the other one may never notice */
+  BATON_LOOPBACK_FAULT_HALF_DEAD =
+      2,                            /* this end's posts take effect; no op of it is done any more */
+  BATON_LOOPBACK_FAULT_ONE_WAY = 3, /* what this end sends is lost; it breaks when its retries are
+                                       used up (rc, srd), or never (tcp, shm) */
+  BATON_LOOPBACK_FAULT_STALL = 4,   /* what this end posts does not leave before until_ns */
+  BATON_LOOPBACK_FAULT_FULL = 5,    /* this end takes no post before until_ns (BATON_RC_AGAIN) */
+  BATON_LOOPBACK_FAULT_NO_MEMORY = 6, /* rail: path_open fails before until_ns */
+  BATON_LOOPBACK_FAULT_DEAD_RAIL = 7  /* rail: its process died. Ends of other rails notice as the
+                                         transport lets them */
+} baton_loopback_fault_kind;
+
+typedef struct baton_loopback_fault {
+  size_t struct_size;
+  baton_loopback_fault_kind kind;
+  uint32_t path;     /* an end; of the kinds that name a path */
+  uint32_t rail_tag; /* of the kinds that name a rail: all with this tag */
+  int64_t until_ns;  /* INT64_MAX: ever */
+} baton_loopback_fault;
+
+/* 1: it hit something alive. REQUIRES: a modelled fabric. */
+__attribute__((visibility("default"))) uint32_t baton_loopback_fabric_fault(
+    baton_loopback_fabric* fabric, const baton_loopback_fault* fault);
+
 #ifdef __cplusplus
 }
 #endif
