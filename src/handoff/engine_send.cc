@@ -264,6 +264,7 @@ void Engine::end_arrived(Link& link, const wire::GrantEnd& end) {
     }
     transfer->has_verdict = true;
     transfer->verdict_ns = clock_.now_ns();
+    transfer->settlement.stop();
     transfer->verdict = end.verdict;
     transfer->verdict_message = end.message;
   }

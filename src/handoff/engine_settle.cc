@@ -49,8 +49,12 @@ void Engine::settle_path_death(LinkPath& path) {
       }
       continue;
     }
+    // The receiver has ended it, and leaves it out of what it says of this Path: its pages are not
+    // written any more.
+    if (transfer->has_verdict) continue;
     Settlement& settlement = transfer->settlement;
-    if (!settlement.used(path.ordinal)) continue;
+    // Also when it carried rewrites alone: those have to be made again, over another one.
+    if (!settlement.carried(path.ordinal)) continue;
     const bool known = applied_to(*transfer, path.snapshot, &applied);
     if (!known || !settlement.path_died(path.ordinal, applied)) {
       if (!link.up) continue;
