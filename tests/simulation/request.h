@@ -16,12 +16,14 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "baton/context.h"
 #include "src/base/random.h"
 #include "tests/simulation/memory.h"
 #include "tests/simulation/scenario.h"
+#include "tests/simulation/shadow.h"
 #include "tests/unit/kv/reference.h"
 
 namespace baton_test {
@@ -31,6 +33,7 @@ struct Party {
   baton::Context* context = nullptr;
   ContextMemory* memory = nullptr;
   const bool* is_closed = nullptr;
+  Shadow* shadow = nullptr;  // told of this party's memory that may be written; may be null
 };
 
 // How many requests ended in which way: a simulation in which nothing succeeds, or nothing fails,
@@ -42,9 +45,10 @@ struct Tally {
   uint64_t transfers_done = 0;
   uint64_t cancelled = 0;
   uint64_t in_doubt = 0;
+  uint64_t bytes_checked = 0;
 };
 
-class Request {
+class Request final : public PieceOwner {
  public:
   // `driven_ns`: time as the driver counts it, without the pauses of a busy machine (simulation.h).
   Request(uint32_t index, const Scenario& scenario, Party granter, Party mover,
@@ -63,6 +67,14 @@ class Request {
   bool is_started() const { return grant_id_.has_value(); }
   baton::GrantId grant_id() const { return *grant_id_; }
   std::optional<baton::TransferId> transfer_id() const { return transfer_id_; }
+  // A party's process was killed: of its side nothing is heard any more, and the other side ends in
+  // time, counted from `due_ns`.
+  void on_granter_died(int64_t due_ns);
+  void on_mover_died(int64_t due_ns);
+  // Something besides this request hurts its connection: it may end late, by what is promised for
+  // that.
+  void disturb() { is_disturbed_ = true; }
+  std::string may_land(uint32_t layer, uint64_t grant) const override;
   // Both sides have ended, as far as they began.
   bool is_over() const { return is_over_; }
   // Something of the script is still to come without anybody's event.
@@ -70,6 +82,8 @@ class Request {
 
   // Acts of this step.
   void step(uint32_t step);
+  // Since it was asked last: a call was made, so that there may be work for progress().
+  bool acted() { return std::exchange(acted_, false); }
   void look_at_gates();
   void on_offered() { is_offered_ = true; }
   void on_grant_ended(const baton::Event& event);
@@ -78,7 +92,8 @@ class Request {
   // The script's will, with nothing in its way: DONE.
   bool should_be_done() const;
   // After both ended. `is_disturbed`: the connection was hurt by something besides this request.
-  void check_outcome(bool is_disturbed) const;
+  // `may_repeat`: a Path died, so that bytes went over another one again.
+  void check_outcome(bool is_disturbed, bool may_repeat = false) const;
   // Nobody's handle is left.
   void drop_handles();
   // Empty, or why it takes too long.
@@ -108,6 +123,8 @@ class Request {
   void spoil_source();
   void release_source();
   void release_target();
+  Shadow* target_shadow() const;
+  void open_shadow() const;
   std::string compare(std::optional<uint32_t> layer, bool may_be_missing) const;
 
   // request.cc
@@ -123,11 +140,13 @@ class Request {
   void apply_ending(uint32_t step);
   bool waits_for_transfer() const;
   void expect_end_from_now();
+  int64_t due_ns() const;
   void drop_handle();
   bool can_move() const;
   void release_memory();
   void check_offer(const baton::GrantOffer& offer) const;
   void check_units(const baton::GrantRecord& record) const;
+  void check_record(uint64_t bytes) const;
 
   const uint32_t index_;
   const Scenario& scenario_;
@@ -160,8 +179,12 @@ class Request {
   baton::GrantRecord grant_record_;
   bool has_grant_record_ = false;
   uint32_t opened_step_ = 0;
-  // In driven time: when it is to end, for the reasons known so far.
+  // In driven time: when it is to end at the latest, by its deadline or a death; when everything
+  // had been said, or somebody cancelled (INT64_MAX: not yet).
   int64_t due_ns_ = 0;
+  int64_t said_ns_ = INT64_MAX;
+  int64_t cancelled_ns_ = INT64_MAX;
+  bool is_disturbed_ = false;
 
   // the mover's side
   bool is_offered_ = false;
@@ -179,7 +202,10 @@ class Request {
   bool has_message_ = false;
   bool message_seen_ = false;
 
+  bool granter_died_ = false;
+  bool mover_died_ = false;
   bool ending_applied_ = false;
+  bool acted_ = false;
   bool is_over_ = false;
 };
 

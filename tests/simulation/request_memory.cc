@@ -56,6 +56,7 @@ bool Request::take_memory() {
     }
     expect_raw();
     finish_all();
+    open_shadow();
     return true;
   }
   if (!target.take_blocks(Way::kIn, script_.tokens, random_, &target_blocks_)) return false;
@@ -65,6 +66,7 @@ bool Request::take_memory() {
   }
   expect_handoff();
   spoil_source();
+  open_shadow();
   return true;
 }
 
@@ -144,6 +146,9 @@ void Request::release_source() {
 void Request::release_target() {
   if (std::exchange(target_released_, true)) return;
   ContextMemory& memory = grant_is_source() ? *mover_.memory : *granter_.memory;
+  if (Shadow* shadow = target_shadow(); shadow != nullptr) {
+    for (const Piece& piece : pieces_) shadow->close(piece.at);
+  }
   for (const Piece& piece : pieces_)
     std::fill_n(piece.at, piece.expected.size(), GuardedBuffer::kPoison);
   if (script_.kind == Kind::kPush) {
@@ -153,10 +158,30 @@ void Request::release_target() {
   }
 }
 
+Shadow* Request::target_shadow() const {
+  return grant_is_source() ? mover_.shadow : granter_.shadow;
+}
+
+void Request::open_shadow() const {
+  Shadow* shadow = target_shadow();
+  if (shadow == nullptr) return;
+  for (const Piece& piece : pieces_)
+    shadow->open(piece.at, piece.expected.size(), piece.layer, this);
+}
+
+std::string Request::may_land(uint32_t layer, uint64_t grant) const {
+  if (!grant_id_.has_value() || grant_id_->value != grant)
+    return tag() + "'s memory is written for Grant " + std::to_string(grant);
+  if (layer < gates_.size() && gates_[layer].is_open() && gates_[layer].poll().is_ok())
+    return tag() + ": layer " + std::to_string(layer) + " is written after it was said to be there";
+  return "";
+}
+
 std::string Request::compare(std::optional<uint32_t> layer, bool may_be_missing) const {
   for (size_t i = 0; i < pieces_.size(); ++i) {
     const Piece& piece = pieces_[i];
     if (layer.has_value() && piece.layer != *layer) continue;
+    tally_->bytes_checked += piece.expected.size();
     for (size_t byte = 0; byte < piece.expected.size(); ++byte) {
       const uint8_t actual = piece.at[byte];
       if (actual == piece.expected[byte]) continue;

@@ -129,15 +129,17 @@ ContextScript make_context(Random& random, const Model& model) {
   return context;
 }
 
-// A line through all Contexts, in random order, and sometimes one link more.
-std::vector<LinkScript> make_links(Random& random, uint32_t contexts) {
+// A star around the first, or a line through all Contexts, in random order, and sometimes one link
+// more.
+std::vector<LinkScript> make_links(Random& random, uint32_t contexts, Topology topology) {
   std::vector<LinkScript> links;
   const auto add = [&](uint32_t a, uint32_t b) {
     if (random.chance(1, 2)) std::swap(a, b);
     links.push_back({a, b});
   };
-  for (uint32_t i = 1; i < contexts; ++i) add(pick(random, 0, i - 1), i);
-  if (contexts > 2 && random.chance(1, 2)) {
+  const bool is_star = topology != Topology::kDrawn;
+  for (uint32_t i = 1; i < contexts; ++i) add(is_star ? 0 : pick(random, 0, i - 1), i);
+  if (!is_star && contexts > 2 && random.chance(1, 2)) {
     const uint32_t a = pick(random, 0, contexts - 1);
     const uint32_t b = (a + pick(random, 1, contexts - 1)) % contexts;
     const bool is_new = std::none_of(links.begin(), links.end(), [&](const LinkScript& link) {
@@ -212,12 +214,17 @@ void make_raw(Random& random, RequestScript& script) {
   }
 }
 
-RequestScript make_request(Random& random, const Scenario& scenario, uint32_t max_tokens) {
+RequestScript make_request(Random& random, const Scenario& scenario, uint32_t max_tokens,
+                           Topology topology) {
   RequestScript script;
   const LinkScript& link = scenario.links[random.below(scenario.links.size())];
   script.granter = link.dialer;
   script.mover = link.listener;
   if (random.chance(1, 2)) std::swap(script.granter, script.mover);
+  const bool is_other_way = topology == Topology::kFanIn    ? script.granter != 0
+                            : topology == Topology::kFanOut ? script.mover != 0
+                                                            : false;
+  if (is_other_way && random.chance(5, 6)) std::swap(script.granter, script.mover);
   if (random.chance(1, 3)) script.kind = random.chance(1, 2) ? Kind::kWrite : Kind::kRead;
   script.start_step = pick_skewed(random, 0, 400);
   script.pace = pick_skewed(random, 1, 20);
@@ -295,7 +302,7 @@ std::string number(uint64_t value) { return std::to_string(value); }
 
 }  // namespace
 
-Scenario make_scenario(uint64_t seed) {
+Scenario make_scenario(uint64_t seed, const ScenarioShape& shape) {
   Random random(seed);
   Scenario scenario;
   scenario.seed = seed;
@@ -305,14 +312,16 @@ Scenario make_scenario(uint64_t seed) {
     scenario.layers += static_cast<uint32_t>(group.layers.size());
     model.common_head = pick(random, 0, group.heads_total - 1);
   }
-  const uint32_t contexts = 2 + (random.chance(1, 2) ? 0 : pick(random, 1, 2));
+  uint32_t contexts = 2 + (random.chance(1, 2) ? 0 : pick(random, 1, 2));
+  if (shape.contexts != 0) contexts = shape.contexts;
   for (uint32_t i = 0; i < contexts; ++i) scenario.contexts.push_back(make_context(random, model));
-  scenario.links = make_links(random, contexts);
-  make_plan(random, scenario);
-  const uint32_t requests = pick(random, 3, 16);
+  scenario.links = make_links(random, contexts, shape.topology);
+  baton_loopback_plan_init(&scenario.plan);
+  if (shape.has_plan) make_plan(random, scenario);
+  const uint32_t requests = pick(random, 3, shape.max_requests);
   for (uint32_t i = 0; i < requests; ++i)
-    scenario.requests.push_back(make_request(random, scenario, model.max_tokens));
-  make_disturbances(random, scenario);
+    scenario.requests.push_back(make_request(random, scenario, model.max_tokens, shape.topology));
+  if (shape.has_plan) make_disturbances(random, scenario);
   return scenario;
 }
 

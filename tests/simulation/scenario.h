@@ -102,9 +102,28 @@ struct Scenario {
   int64_t stall_ms = 0;  // plan.stall_until_ns is this long after the fabric is made; < 0: never
   std::vector<RequestScript> requests;
   std::vector<DisturbanceScript> disturbances;
+  // Beyond what is promised, in driven time: stalls and freezes of the scenario, and control
+  // threads that wait for a core.
+  int64_t grace_ns = 4'000'000'000;
+  // How long a peer that is gone may look alive; 0: not simulated.
+  int64_t found_dead_ns = 0;
 };
 
-Scenario make_scenario(uint64_t seed);
+// Who talks to whom.
+enum class Topology : uint8_t {
+  kDrawn,   // a line, and sometimes one link more
+  kFanIn,   // everybody sends to the first Context, mostly
+  kFanOut,  // the first Context sends to everybody, mostly
+};
+
+struct ScenarioShape {
+  Topology topology = Topology::kDrawn;
+  uint32_t contexts = 0;  // 0: 2 to 4
+  uint32_t max_requests = 16;
+  bool has_plan = true;  // faults in `plan`, and disturbances
+};
+
+Scenario make_scenario(uint64_t seed, const ScenarioShape& shape = {});
 
 // For messages of failed tests.
 std::string describe(const Scenario& scenario);
