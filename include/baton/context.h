@@ -26,6 +26,7 @@
 #include "baton/ids.h"
 #include "baton/options.h"
 #include "baton/progress_word.h"
+#include "baton/pull.h"
 #include "baton/section.h"
 #include "baton/status.h"
 #include "baton/transfer.h"
@@ -120,6 +121,13 @@ class BATON_EXPORT Context {
   // kPermissionDenied: outside the Grant.
   Result<Transfer> write(const RawRequest& request);
   Result<Transfer> read(const RawRequest& request);
+
+  // ---- hand-off by reading: the source offers, the receiver reads; see baton/pull.h
+  // kNotFound: peer or cache; kMismatch: layouts; kOutOfRange: block indices, or more blocks than
+  // the reader's cache has; kUnavailable: the transport to this peer has no reads.
+  Result<ReadGrant> offer_read(const ReadGrantRequest& request);
+  // As push(), of an offer that is_read. kUnavailable: as above.
+  Result<Pull> pull(const PullRequest& request);
 
   // ---- progress and events
 

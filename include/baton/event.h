@@ -20,13 +20,14 @@
 namespace baton {
 
 enum class EventKind : uint8_t {
-  kPeerUp,           // peer
-  kPeerDown,         // peer, status: why. What was under way with it ends on its own
-  kGrantOffered,     // peer, grant, tag: see GrantOffer
-  kGrantEnded,       // peer, grant, group, tag, status: OK when DONE. Its pages are quiet
-  kTransferEnded,    // peer, grant, transfer, status: OK when DONE. Its memory is quiet
-  kMessage,          // peer, tag_number, message
-  kEventsLost,       // tag_number: how many. Delivered before those that are left
+  kPeerUp,         // peer
+  kPeerDown,       // peer, status: why. What was under way with it ends on its own
+  kGrantOffered,   // peer, grant, tag: see GrantOffer
+  kGrantEnded,     // peer, grant, group, tag, status: OK when DONE. Its pages are quiet. ReadGrants
+                   // too
+  kTransferEnded,  // peer, grant, transfer, status: OK when DONE. Its memory is quiet. Pulls, too
+  kMessage,        // peer, tag_number, message
+  kEventsLost,     // tag_number: how many. Delivered before those that are left
   kGrantGroupEnded,  // group, tag, status: OK when DONE. The pages of all its Grants are quiet
 };
 
@@ -48,7 +49,8 @@ struct GrantOffer {
   PeerId peer;
   std::string tag;
   bool is_ranges = false;
-  // KV grants
+  bool is_read = false;  // a ReadGrant: answered by pull()
+  // KV grants; of a ReadGrant the source is the peer's, and the target this Context's
   CacheId target_cache;  // the peer's
   CacheId source_cache;  // this Context's, as the peer named it
   TokenRange tokens;

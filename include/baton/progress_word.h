@@ -23,8 +23,6 @@ namespace api {
 class ContextImpl;
 }
 
-class Transfer;
-
 class BATON_EXPORT ProgressWord {
  public:
   ProgressWord() = default;
@@ -47,7 +45,6 @@ class BATON_EXPORT ProgressWord {
 
  private:
   friend class api::ContextImpl;
-  friend class Transfer;
   explicit ProgressWord(std::shared_ptr<counter::ProgressWordState> state)
       : state_(std::move(state)) {}
   std::shared_ptr<counter::ProgressWordState> state_;

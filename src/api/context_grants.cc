@@ -3,8 +3,10 @@
 
 #include "src/api/context_impl.h"
 #include "src/api/lease.h"
+#include "src/api/permitted_ranges.h"
 #include "src/base/assert.h"
 #include "src/base/checked_math.h"
+#include "src/handoff/pull_state.h"
 #include "src/kv/plan.h"
 
 namespace baton::api {
@@ -12,9 +14,6 @@ namespace baton::api {
 namespace {
 
 constexpr int64_t kMsNs = 1'000'000;
-// Of one Grant: 128 MiB. A writer that has a slice of the heads fills one range a token, tensor and
-// layer.
-constexpr size_t kMaxPermittedRanges = 1u << 22;
 
 Status check_times(const ContextOptions& options, uint32_t deadline_ms, uint32_t lease_ms) {
   constexpr uint32_t kMaxMs = wire::kMaxLeaseMs;
@@ -57,10 +56,9 @@ Status ContextImpl::check_uses(const std::vector<section::SectionUse>& uses) {
   return Status::ok();
 }
 
-Result<std::shared_ptr<handoff::GrantState>> ContextImpl::new_grant(PeerId peer,
-                                                                    const std::string& tag,
-                                                                    uint32_t deadline_ms,
-                                                                    uint32_t lease_ms) {
+Result<ContextImpl::GrantTerms> ContextImpl::grant_terms(const std::string& tag,
+                                                         uint32_t deadline_ms,
+                                                         uint32_t lease_ms) const {
   if (tag.size() > wire::kMaxTagBytes) {
     return Status(StatusCode::kInvalidArgument,
                   "the tag has " + std::to_string(tag.size()) + " bytes: at most 4096");
@@ -69,19 +67,33 @@ Result<std::shared_ptr<handoff::GrantState>> ContextImpl::new_grant(PeerId peer,
   const uint32_t deadline = deadline_ms == 0 ? options_.default_deadline_ms : deadline_ms;
   Status times = check_times(options_, deadline, lease);
   if (!times.is_ok()) return times;
+  GrantTerms terms;
+  terms.granted_ns = clock_.now_ns();
+  terms.deadline_ns = terms.granted_ns + int64_t{deadline} * kMsNs;
+  terms.lease_ns = int64_t{lease} * kMsNs;
+  // Nobody can tell the next one: a peer that offered it first would be in the way of the real
+  // offer.
+  while (!terms.id) terms.id = GrantId(environment_.random());
+  return terms;
+}
+
+Result<std::shared_ptr<handoff::GrantState>> ContextImpl::new_grant(PeerId peer,
+                                                                    const std::string& tag,
+                                                                    uint32_t deadline_ms,
+                                                                    uint32_t lease_ms) {
+  auto terms = grant_terms(tag, deadline_ms, lease_ms);
+  if (!terms.is_ok()) return terms.status();
   auto grant = std::make_shared<handoff::GrantState>();
+  grant->id = terms->id;
   grant->peer = peer;
   grant->tag = tag;
   grant->counters = counters_.get();
-  grant->granted_ns = clock_.now_ns();
-  grant->deadline_ns = grant->granted_ns + int64_t{deadline} * kMsNs;
-  grant->lease_ns = int64_t{lease} * kMsNs;
+  grant->granted_ns = terms->granted_ns;
+  grant->deadline_ns = terms->deadline_ns;
+  grant->lease_ns = terms->lease_ns;
   const std::lock_guard<std::mutex> lock(state_mutex_);
   Status room = check_room(live_grants_.size(), "Grants");
   if (!room.is_ok()) return room;
-  // Nobody can tell the next one: a peer that offered it first would be in the way of the real
-  // offer.
-  while (!grant->id) grant->id = GrantId(environment_.random());
   return grant;
 }
 
@@ -96,8 +108,8 @@ Result<Grant> ContextImpl::grant(const GrantRequest& request) {
   return open_grant(std::move(grant));
 }
 
-Result<const wire::CacheDescription*> ContextImpl::find_source(PeerId id, const PeerEntry& peer,
-                                                               const std::string& name) {
+Result<const wire::CacheDescription*> ContextImpl::find_cache(PeerId id, const PeerEntry& peer,
+                                                              const std::string& name) {
   const auto source = std::find_if(peer.caches.begin(), peer.caches.end(),
                                    [&](const auto& cache) { return cache.second.name == name; });
   if (source != peer.caches.end()) return &source->second;
@@ -109,7 +121,7 @@ Status ContextImpl::fill_kv_grant(handoff::GrantState& grant, const GrantRequest
                                   const PeerEntry& peer) {
   auto layout = local_layout(request.cache);
   if (!layout.is_ok()) return layout.status();
-  auto source = find_source(request.peer, peer, request.source_cache);
+  auto source = find_cache(request.peer, peer, request.source_cache);
   if (!source.is_ok()) return source.status();
   size_t blocks = 0;
   for (const auto& list : request.block_lists) blocks += list.size();
@@ -139,37 +151,16 @@ Status ContextImpl::fill_kv_grant(handoff::GrantState& grant, const GrantRequest
 }
 
 Status ContextImpl::permit_units(handoff::GrantState& grant, const kv::Plan& plan) {
-  std::map<SectionId, uint8_t*> memory;
-  handoff::PermissionTable::Range range;  // grows while units adjoin; no section is 0
-  size_t num_ranges = 0;
+  PermittedRanges ranges(sections_, grant.permissions, grant.uses);
   kv::Unit unit;
   for (uint32_t layer = 0; layer < plan.num_layers(); ++layer) {
     auto cursor = plan.cursor(layer, grant.tokens);
     while (cursor.next(unit)) {
-      if (unit.target_section.value == range.section && unit.target_offset_bytes == range.end) {
-        range.end += unit.length_bytes;
-        continue;
-      }
-      if (num_ranges++ > 0) grant.permissions.add(range);
-      if (num_ranges > kMaxPermittedRanges) {
-        return Status(StatusCode::kOutOfRange,
-                      "the grant opens more than " + std::to_string(kMaxPermittedRanges) +
-                          " ranges of memory that do not adjoin: grant fewer tokens at a time, or "
-                          "receive into a cache that holds the sender's heads alone");
-      }
-      auto [held, is_new] = memory.try_emplace(unit.target_section, nullptr);
-      if (is_new) {
-        auto use = sections_.acquire(unit.target_section);
-        if (!use.is_ok()) return use.status();
-        held->second = static_cast<uint8_t*>((*use)->address());
-        grant.uses.push_back(std::move(use).value());
-      }
-      range = {unit.target_section.value, unit.target_offset_bytes,
-               unit.target_offset_bytes + unit.length_bytes, held->second};
+      BATON_RETURN_IF_ERROR(
+          ranges.add(unit.target_section, unit.target_offset_bytes, unit.length_bytes));
     }
   }
-  if (num_ranges > 0) grant.permissions.add(range);
-  grant.permissions.seal();
+  ranges.seal();
   return Status::ok();
 }
 
@@ -272,7 +263,9 @@ void ContextImpl::grant_ended(const std::shared_ptr<handoff::GrantState>& grant)
   // close_section() looks at the uses of live Grants only, so nobody reads them meanwhile.
   grant->give_back();
   Event event;
-  event.kind = EventKind::kGrantEnded;
+  // A Pull answers a Grant, as a Transfer does.
+  event.kind = grant->pull != nullptr ? EventKind::kTransferEnded : EventKind::kGrantEnded;
+  if (grant->pull != nullptr) event.transfer = grant->pull->transfer;
   event.peer = grant->peer;
   event.grant = grant->id;
   event.tag = grant->tag;

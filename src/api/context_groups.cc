@@ -66,7 +66,7 @@ Result<std::vector<kv::WriterShare>> ContextImpl::divide_among(const GrantGroupR
     auto peer = ready_peer(writer.peer);
     if (!peer.is_ok()) return of_writer(i, writer.peer, peer.status());
     peers.push_back(std::move(*peer));
-    auto source = find_source(writer.peer, peers.back(), writer.source_cache);
+    auto source = find_cache(writer.peer, peers.back(), writer.source_cache);
     if (!source.is_ok()) return of_writer(i, writer.peer, source.status());
     fan_in.writers.push_back({&(*source)->layout, writer.tokens, writer.heads});
   }

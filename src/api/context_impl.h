@@ -71,6 +71,8 @@ class ContextImpl : public handoff::EngineOutput,
   Result<GrantOffer> wait_offer(std::string_view tag, uint32_t timeout_ms);
   Result<Transfer> push(const PushRequest& request);
   Result<Transfer> raw(const RawRequest& request, handoff::TransferKind kind);
+  Result<ReadGrant> offer_read(const ReadGrantRequest& request);
+  Result<Pull> pull(const PullRequest& request);
   size_t poll_events(std::span<Event> out) { return events_->poll(out); }
   int event_fd() const;
   Result<Event> wait_event(uint32_t timeout_ms);
@@ -88,7 +90,7 @@ class ContextImpl : public handoff::EngineOutput,
   void cancel_grant(const std::shared_ptr<handoff::GrantState>& grant, Status why);
   void cancel_transfer(const std::shared_ptr<handoff::TransferState>& transfer, Status why);
   Status submit_chunk(const std::shared_ptr<handoff::TransferState>& transfer,
-                      const ChunkPlan& plan, std::shared_ptr<counter::ProgressWordState> word);
+                      const ChunkPlan& plan);
   Status seal(const std::shared_ptr<handoff::TransferState>& transfer);
   // Until `is_done` or the time is over; in kCaller mode by driving. `sleep` blocks until the state
   // may have changed.
@@ -105,6 +107,7 @@ class ContextImpl : public handoff::EngineOutput,
   void offer_arrived(PeerId peer, wire::GrantOffer offer) override;
   void offer_ended(PeerId peer, GrantId grant) override;
   bool offer_stands(PeerId peer, GrantId grant) override;
+  bool read_offer_stands(PeerId peer, GrantId grant) override;
   void path_ready(PeerId peer, uint32_t ordinal, const Status& status) override;
   void path_gone(PeerId peer, uint32_t ordinal) override;
   int64_t lease_basis_ns(PeerId peer) override;
@@ -226,6 +229,15 @@ class ContextImpl : public handoff::EngineOutput,
   Status check_room(size_t live, std::string_view what) const;
   // kFailedPrecondition: a Section was withdrawn while the request was prepared.
   static Status check_uses(const std::vector<section::SectionUse>& uses);
+  // What every Grant has, of any kind.
+  struct GrantTerms {
+    GrantId id;
+    int64_t granted_ns = 0;
+    int64_t deadline_ns = 0;
+    int64_t lease_ns = 0;
+  };
+  Result<GrantTerms> grant_terms(const std::string& tag, uint32_t deadline_ms,
+                                 uint32_t lease_ms) const;
   Result<std::shared_ptr<handoff::GrantState>> new_grant(PeerId peer, const std::string& tag,
                                                          uint32_t deadline_ms, uint32_t lease_ms);
   Status fill_kv_grant(handoff::GrantState& grant, const GrantRequest& request,
@@ -238,8 +250,8 @@ class ContextImpl : public handoff::EngineOutput,
   Result<std::shared_ptr<const Layout>> local_layout(CacheId cache) const;
 
   // The cache of the peer that has this name, within `peer`.
-  static Result<const wire::CacheDescription*> find_source(PeerId id, const PeerEntry& peer,
-                                                           const std::string& name);
+  static Result<const wire::CacheDescription*> find_cache(PeerId id, const PeerEntry& peer,
+                                                          const std::string& name);
 
   // context_groups.cc
   // `peers`: by writer.
@@ -254,9 +266,11 @@ class ContextImpl : public handoff::EngineOutput,
   // REQUIRES: the Grant has a group.
   void member_ended(const handoff::GrantState& grant);
 
-  // context_transfers.cc
+  // context_offers.cc
   Result<Offer> find_offer(GrantId grant) const;
   GrantOffer public_offer(const Offer& offer) const;
+
+  // context_transfers.cc
   std::shared_ptr<handoff::TransferState> new_transfer(const Offer& offer,
                                                        handoff::TransferKind kind,
                                                        uint32_t deadline_ms);
@@ -269,6 +283,7 @@ class ContextImpl : public handoff::EngineOutput,
   // it might not even be one.
   Status hold_remote(handoff::TransferState& transfer, SectionId section, uint64_t end_bytes,
                      const PeerEntry& peer) const;
+  static bool takes_chunks(const handoff::TransferState& transfer);
   // REQUIRES: the Transfer's submit_mutex is held.
   Status append_chunk(const std::shared_ptr<handoff::TransferState>& transfer,
                       const ChunkPlan& plan, std::shared_ptr<counter::ProgressWordState> word);
@@ -276,6 +291,22 @@ class ContextImpl : public handoff::EngineOutput,
                                  bool takes_offer);
   Result<int64_t> enter_transfer(const std::shared_ptr<handoff::TransferState>& transfer,
                                  bool takes_offer);
+
+  // context_pull.cc
+  Status fill_read_grant(handoff::ReadGrantState& grant, const ReadGrantRequest& request,
+                         const PeerEntry& peer);
+  Status permit_sources(handoff::ReadGrantState& grant, const kv::Plan& plan);
+  Result<int64_t> enter_read_grant(const std::shared_ptr<handoff::ReadGrantState>& grant);
+  Status fill_pull(handoff::PullState& pull, const PullRequest& request, const Offer& offer,
+                   const PeerEntry& peer);
+  static Status check_counts(const kv::Plan& plan, const std::vector<uint32_t>& offered);
+  // kUnavailable: the plug-in of the Path has no reads; says `instead`.
+  Status check_reads(const PeerEntry& peer, const char* instead) const;
+  Status hold_pull(handoff::PullState& pull, const Layout& target, const Layout& source,
+                   const PeerEntry& peer);
+  // `tokens`: by layer.
+  Status arm_pull(handoff::PullState& pull, const std::vector<TokenRange>& tokens);
+  Result<int64_t> enter_pull(const std::shared_ptr<handoff::PullState>& pull);
 
   ContextOptions options_;
   std::string address_;

@@ -1,7 +1,5 @@
-// Offers and Transfers: what a sender checks before a request reaches the data thread.
+// Transfers: what a sender checks before a request reaches the data thread.
 #include <algorithm>
-#include <chrono>
-#include <optional>
 
 #include "src/api/context_impl.h"
 #include "src/api/lease.h"
@@ -25,121 +23,6 @@ std::string range_text(uint64_t offset, uint64_t length) {
 }
 
 }  // namespace
-
-// ---- offers
-// ---------------------------------------------------------------------------------------------------------
-
-void ContextImpl::offer_arrived(PeerId peer, wire::GrantOffer message) {
-  Event event;
-  event.kind = EventKind::kGrantOffered;
-  event.peer = peer;
-  event.grant = message.grant;
-  event.tag = message.tag;
-  const GrantId grant = message.grant;
-  Status refused;
-  {
-    const std::lock_guard<std::mutex> lock(state_mutex_);
-    const auto from = peers_.find(peer);
-    // Of a peer that is gone, but whom a caller still waits for, nothing would take it back.
-    if (from == peers_.end() || from->second.phase == PeerPhase::kFailed) return;
-    const std::string who = "grant " + std::to_string(message.grant.value);
-    if (offers_.count(message.grant) != 0) {
-      refused = Status(StatusCode::kFailedPrecondition, who + " is on offer already");
-    } else if (from->second.offers == options_.max_live) {
-      refused =
-          Status(StatusCode::kExhausted,
-                 who + ": \"" + options_.name + "\" keeps " + std::to_string(from->second.offers) +
-                     " offers of one peer (ContextOptions::max_live), and no more");
-    } else {
-      ++from->second.offers;
-      // With the lock held: kPeerDown comes after it, or withdraws it.
-      const auto number = events_->push(std::move(event));
-      offers_[grant] = Offer{peer, std::move(message), clock_.now_ns(), false, *number};
-    }
-  }
-  if (!refused.is_ok()) {
-    // As a writer that gives up: the Grant ends there with this code.
-    Status told = send(peer, wire::Cancel{grant, refused.code(), refused.message()});
-    if (!told.is_ok()) drop_peer(peer, told);
-    return;
-  }
-  state_changed_.notify_all();
-}
-
-void ContextImpl::offer_ended(PeerId peer, GrantId grant) {
-  const std::lock_guard<std::mutex> lock(state_mutex_);
-  const auto found = offers_.find(grant);
-  if (found == offers_.end() || found->second.peer != peer) return;
-  events_->withdraw(found->second.event);
-  offers_.erase(found);
-  const auto from = peers_.find(peer);
-  if (from != peers_.end()) --from->second.offers;
-}
-
-bool ContextImpl::offer_stands(PeerId peer, GrantId grant) {
-  const std::lock_guard<std::mutex> lock(state_mutex_);
-  const auto found = offers_.find(grant);
-  return found != offers_.end() && found->second.peer == peer;
-}
-
-GrantOffer ContextImpl::public_offer(const Offer& offer) const {
-  GrantOffer out;
-  out.id = offer.message.grant;
-  out.peer = offer.peer;
-  out.tag = offer.message.tag;
-  out.is_ranges = offer.message.kind == wire::GrantKind::kRanges;
-  out.target_cache = offer.message.target_cache;
-  out.source_cache = offer.message.source_cache;
-  out.tokens = offer.message.tokens;
-  out.heads = offer.message.heads;
-  out.num_layers = static_cast<uint32_t>(offer.message.slots.size());
-  for (const uint32_t units : offer.message.units_per_slot) out.units += units;
-  for (const auto& range : offer.message.ranges)
-    out.ranges.push_back({range.section, range.offset_bytes, range.length_bytes});
-  out.allow_read = offer.message.allow_read;
-  out.allow_write = offer.message.allow_write;
-  return out;
-}
-
-Result<GrantOffer> ContextImpl::wait_offer(std::string_view tag, uint32_t timeout_ms) {
-  std::optional<GrantOffer> result;
-  const auto look = [&] {  // REQUIRES: state_mutex_ held
-    const Offer* oldest = nullptr;
-    for (const auto& [id, offer] : offers_) {
-      if (offer.taken || offer.message.tag != tag) continue;
-      if (oldest == nullptr || offer.arrived_ns < oldest->arrived_ns) oldest = &offer;
-    }
-    if (oldest != nullptr) result = public_offer(*oldest);
-    return oldest != nullptr;
-  };
-  wait_until(
-      clock_.now_ns() + int64_t{timeout_ms} * kMsNs,
-      [&] {
-        const std::lock_guard<std::mutex> lock(state_mutex_);
-        return result.has_value() || look();
-      },
-      [&](int64_t until_ns) {
-        std::unique_lock<std::mutex> lock(state_mutex_);
-        const std::chrono::steady_clock::time_point until{std::chrono::nanoseconds(until_ns)};
-        state_changed_.wait_until(lock, until, look);
-      });
-  if (result.has_value()) return std::move(*result);
-  return Status(StatusCode::kDeadlineExceeded, "no Grant with tag \"" + std::string(tag) +
-                                                   "\" was offered within " +
-                                                   std::to_string(timeout_ms) + " ms");
-}
-
-Result<ContextImpl::Offer> ContextImpl::find_offer(GrantId grant) const {
-  BATON_RETURN_IF_ERROR(check_open());
-  const std::lock_guard<std::mutex> lock(state_mutex_);
-  const auto found = offers_.find(grant);
-  if (found != offers_.end()) return found->second;
-  return Status(StatusCode::kNotFound,
-                "grant " + std::to_string(grant.value) + " was not offered here, or has ended");
-}
-
-// ---- transfers
-// ------------------------------------------------------------------------------------------------------
 
 std::shared_ptr<handoff::TransferState> ContextImpl::new_transfer(const Offer& offer,
                                                                   handoff::TransferKind kind,
@@ -216,8 +99,11 @@ Result<Transfer> ContextImpl::push(const PushRequest& request) {
   auto peer = ready_peer(offer->peer);
   if (!peer.is_ok()) return peer.status();
   if (offer->message.kind != wire::GrantKind::kKv) {
-    return Status(StatusCode::kInvalidArgument, "grant " + std::to_string(request.grant.value) +
-                                                    " opens byte ranges: use write() or read()");
+    const bool is_read = offer->message.kind == wire::GrantKind::kKvRead;
+    return Status(
+        StatusCode::kInvalidArgument,
+        "grant " + std::to_string(request.grant.value) +
+            (is_read ? " is to be read: use pull()" : " opens byte ranges: use write() or read()"));
   }
   if (offer->taken) {
     return Status(StatusCode::kFailedPrecondition,
@@ -311,19 +197,14 @@ Status ContextImpl::fill_raw(handoff::TransferState& transfer, const RawRequest&
   const bool is_write = transfer.kind == handoff::TransferKind::kWrite;
   if (offer.message.kind != wire::GrantKind::kRanges) {
     return Status(StatusCode::kInvalidArgument, "grant " + std::to_string(request.grant.value) +
-                                                    " is for a hand-off: use push()");
+                                                    " is for a hand-off: use push() or pull()");
   }
   if (is_write ? !offer.message.allow_write : !offer.message.allow_read) {
     return Status(StatusCode::kPermissionDenied, "grant " + std::to_string(request.grant.value) +
                                                      " allows no " +
                                                      (is_write ? "writes" : "reads"));
   }
-  if (!is_write && !rail_reads_[peer.local_rail.value]) {
-    return Status(StatusCode::kUnavailable, "the plug-in \"" +
-                                                options_.rails[peer.local_rail.value].plugin +
-                                                "\" of the path to peer " + peer.info.name +
-                                                " has no reads; the peer can write instead");
-  }
+  if (!is_write) BATON_RETURN_IF_ERROR(check_reads(peer, "the peer can write instead"));
   if (request.runs.empty()) return Status(StatusCode::kInvalidArgument, "a request without runs");
   if (request.has_message && !is_write)
     return Status(StatusCode::kInvalidArgument, "a read carries no message");
@@ -402,11 +283,21 @@ Result<int64_t> ContextImpl::enter_transfer(const std::shared_ptr<handoff::Trans
   return runs_out_ns(*transfer, peer == peers_.end() ? 0 : peer->second.lease_basis_ns);
 }
 
+bool ContextImpl::takes_chunks(const handoff::TransferState& transfer) {
+  return transfer.kind == handoff::TransferKind::kPush ||
+         transfer.kind == handoff::TransferKind::kReadGrant;
+}
+
 Status ContextImpl::submit_chunk(const std::shared_ptr<handoff::TransferState>& transfer,
-                                 const ChunkPlan& plan,
-                                 std::shared_ptr<counter::ProgressWordState> word) {
-  if (transfer->kind != handoff::TransferKind::kPush) {
+                                 const ChunkPlan& plan) {
+  if (!takes_chunks(*transfer)) {
     return Status(StatusCode::kInvalidArgument, "chunks belong to pushed Transfers");
+  }
+  std::shared_ptr<counter::ProgressWordState> word;
+  if (plan.word != nullptr) {
+    if (!plan.word->is_valid())
+      return Status(StatusCode::kInvalidArgument, "the chunk's ProgressWord is not valid");
+    word = plan.word->state_;
   }
   const std::lock_guard<std::mutex> lock(transfer->submit_mutex);
   return append_chunk(transfer, plan, std::move(word));
@@ -449,7 +340,7 @@ Status ContextImpl::append_chunk(const std::shared_ptr<handoff::TransferState>& 
 }
 
 Status ContextImpl::seal(const std::shared_ptr<handoff::TransferState>& transfer) {
-  if (transfer->kind != handoff::TransferKind::kPush) {
+  if (!takes_chunks(*transfer)) {
     return Status(StatusCode::kInvalidArgument, "only pushed Transfers are sealed");
   }
   const std::lock_guard<std::mutex> lock(transfer->submit_mutex);
@@ -481,10 +372,12 @@ void ContextImpl::transfer_ended(const std::shared_ptr<handoff::TransferState>& 
   }
   transfer->uses.clear();  // as GrantState::give_back()
   Event event;
-  event.kind = EventKind::kTransferEnded;
+  // A ReadGrant is a Grant to the one who gave it.
+  const bool is_grant = transfer->kind == handoff::TransferKind::kReadGrant;
+  event.kind = is_grant ? EventKind::kGrantEnded : EventKind::kTransferEnded;
   event.peer = transfer->peer;
   event.grant = transfer->grant;
-  event.transfer = transfer->id;
+  if (!is_grant) event.transfer = transfer->id;
   event.tag = transfer->tag;
   event.status = transfer->life.status();
   emit(std::move(event));

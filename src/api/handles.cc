@@ -1,26 +1,11 @@
 // The public handles: each forwards to the Context that made it.
 #include "src/api/context_impl.h"
+#include "src/api/wait_life.h"
 #include "src/base/assert.h"
 
 namespace baton {
 
-namespace {
-
-constexpr int64_t kMsNs = 1'000'000;
-
-// Grant::wait and Transfer::wait.
-Status wait_life(api::ContextImpl& context, const handoff::Lifecycle& life, uint32_t timeout_ms,
-                 const std::string& who) {
-  const int64_t deadline_ns = context.now_ns() + int64_t{timeout_ms} * kMsNs;
-  const bool ended = context.wait_until(
-      deadline_ns, [&] { return life.is_terminal(); },
-      [&](int64_t until_ns) { life.wait_terminal(until_ns); });
-  if (ended) return life.status();
-  return Status(StatusCode::kDeadlineExceeded,
-                who + " has not ended within " + std::to_string(timeout_ms) + " ms");
-}
-
-}  // namespace
+using api::wait_life;
 
 // ---- Section
 // --------------------------------------------------------------------------------------------------------
@@ -194,13 +179,7 @@ State Transfer::state() const { return state_->life.state(); }
 Status Transfer::status() const { return state_->life.status(); }
 
 Status Transfer::submit_chunk(const ChunkPlan& chunk) {
-  std::shared_ptr<counter::ProgressWordState> word;
-  if (chunk.word != nullptr) {
-    if (!chunk.word->is_valid())
-      return Status(StatusCode::kInvalidArgument, "the chunk's ProgressWord is not valid");
-    word = chunk.word->state_;
-  }
-  return context_->submit_chunk(state_, chunk, std::move(word));
+  return context_->submit_chunk(state_, chunk);
 }
 Status Transfer::seal() { return context_->seal(state_); }
 
@@ -272,6 +251,10 @@ Result<Transfer> Context::write(const RawRequest& request) {
 Result<Transfer> Context::read(const RawRequest& request) {
   return impl_->raw(request, handoff::TransferKind::kRead);
 }
+Result<ReadGrant> Context::offer_read(const ReadGrantRequest& request) {
+  return impl_->offer_read(request);
+}
+Result<Pull> Context::pull(const PullRequest& request) { return impl_->pull(request); }
 size_t Context::poll_events(std::span<Event> out) { return impl_->poll_events(out); }
 int Context::event_fd() const { return impl_->event_fd(); }
 Result<Event> Context::wait_event(uint32_t timeout_ms) { return impl_->wait_event(timeout_ms); }

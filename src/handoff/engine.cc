@@ -6,6 +6,7 @@
 #include <new>
 
 #include "src/base/assert.h"
+#include "src/handoff/pull_state.h"
 
 namespace baton::handoff {
 
@@ -92,16 +93,22 @@ bool Engine::has_work() const {
     for (const auto& transfer : link->transfers) {
       if (may_stage(*transfer)) return true;
     }
+    for (const PullState* pull : link->pulls) {
+      // Later it is its Path's progress that makes a turn useful.
+      if (!pull->started && may_read(*pull)) return true;
+    }
   }
   return false;
 }
 
 // What held a push back in the last pump() does so no more.
 bool Engine::may_stage(const TransferState& transfer) const {
-  if (transfer.kind != TransferKind::kPush || !transfer.life.is_active()) return false;
+  const bool is_push = transfer.kind == TransferKind::kPush;
+  if (!is_push && transfer.kind != TransferKind::kReadGrant) return false;
+  if (!transfer.life.is_active()) return false;
   // In the middle of a layer it is not the caller whom it waits for.
   if (transfer.chunk_head == transfer.chunk_tail || transfer.cursor_open) return false;
-  if (!transfer.started) return output_->lease_basis_ns(transfer.peer) != 0;
+  if (is_push && !transfer.started) return output_->lease_basis_ns(transfer.peer) != 0;
   const Chunk& chunk = transfer.chunks[transfer.chunk_head % TransferState::kMaxChunks];
   if (chunk.word == nullptr || chunk.word->value() > chunk.base + transfer.ticked_layer) {
     return true;
@@ -233,6 +240,8 @@ void Engine::message_arrived(Link& link, wire::Message& message, int64_t now_ns)
                         [&](wire::Fenced& fenced) { fenced_arrived(link, fenced); },
                         [&](wire::Settle& settle) { settle_arrived(link, settle, now_ns); },
                         [&](wire::Credits& credits) { credits_arrived(link, credits); },
+                        [&](wire::ReadStart& start) { read_start_arrived(link, start); },
+                        [&](wire::ReadDone& done) { read_done_arrived(link, done); },
                         [&](wire::Notify& notify) {
                           Event event;
                           event.kind = EventKind::kMessage;

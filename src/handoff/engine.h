@@ -36,6 +36,9 @@
 
 namespace baton::handoff {
 
+class PullState;
+class ReadGrantState;
+
 // What the engine needs of the Context. Called on the data thread; none blocks.
 class EngineOutput {
  public:
@@ -52,6 +55,8 @@ class EngineOutput {
   virtual void offer_ended(PeerId peer, GrantId grant) = 0;
   // False from offer_ended() on.
   virtual bool offer_stands(PeerId peer, GrantId grant) = 0;
+  // Likewise; true of an offer to read.
+  virtual bool read_offer_stands(PeerId peer, GrantId grant) = 0;
   // The Path of this ordinal is usable, or will not come.
   virtual void path_ready(PeerId peer, uint32_t ordinal, const Status& status) = 0;
   // It ended, at both sides: its ordinal is free for another. Only while the peer lives.
@@ -143,11 +148,13 @@ class Engine : public transport::DataWork, public transport::RailEvents {
     Status path_why;  // of the fence that left it without a Path
     std::vector<std::shared_ptr<GrantState>> grants;
     std::vector<std::shared_ptr<TransferState>> transfers;
-    size_t next_transfer = 0;                 // whose turn it is
-    std::map<GrantId, wire::GrantEnd> ended;  // tombstones, until the writer acknowledged
-    std::vector<GrantId> quiesce_owed;        // range Grants that the receiver cancelled
-    bool more_ready = false;                  // pump() stopped for others' sake: it goes on at once
-    bool path_full = false;                   // pump() stopped until the Path's progress makes room
+    std::vector<PullState*> pulls;  // those of `grants`
+    size_t next_transfer = 0;       // whose turn it is
+    // Tombstones (GrantEnd, ReadDone), until the other side acknowledged.
+    std::map<GrantId, wire::Message> ended;
+    std::vector<GrantId> quiesce_owed;  // range Grants that the receiver cancelled
+    bool more_ready = false;            // pump() stopped for others' sake: it goes on at once
+    bool path_full = false;             // pump() stopped until the Path's progress makes room
   };
   struct SlotOwner {
     GrantState* grant;
@@ -220,9 +227,11 @@ class Engine : public transport::DataWork, public transport::RailEvents {
 
   // engine_receive.cc: this process is the receiver
   void open_grant(const std::shared_ptr<GrantState>& grant, int64_t now_ns);
+  void end_unopened(const std::shared_ptr<GrantState>& grant, Status why, int64_t now_ns);
   void layer_counted(GrantState& grant, uint32_t ordinal);
-  void complete_grant(Link& link, GrantState& grant, int64_t now_ns);
-  void tell_end(Link& link, const wire::GrantEnd& end);
+  static baton_resolved resolve_read(ReadGrantState& grant, uint64_t region_key, uint64_t address,
+                                     uint32_t length_bytes, baton_access access);
+  void tell_end(Link& link, const GrantState& grant, const Status& verdict);
   void begin_grant_end(Link& link, GrantState& grant, int64_t now_ns);
   bool is_quiet_on(const LinkPath& path, const GrantState& grant) const;
   bool is_quiet(const Link& link, const GrantState& grant) const;
@@ -237,8 +246,14 @@ class Engine : public transport::DataWork, public transport::RailEvents {
   uint32_t pump(Link& link, int64_t now_ns);
   uint32_t pump_push(Link& link, TransferState& transfer, int64_t now_ns);
   bool stage_next_unit(Link& link, TransferState& transfer);
+  // How many of the chunk's layers are final.
+  static uint32_t ready_layers(const TransferState& transfer, const Chunk& chunk);
+  // Its layers are not all final: looks at its word again, if nobody wakes for it.
+  void poll_word(const Chunk& chunk, int64_t now_ns);
   bool next_ready_layer(TransferState& transfer, int64_t now_ns);
   void settle_transfers(Link& link, int64_t now_ns);
+  // True: it has ended.
+  bool settle_transfer(Link& link, TransferState& transfer, int64_t now_ns);
   bool settle_push(Link& link, TransferState& transfer, int64_t now_ns);
   void begin_transfer_end(Link& link, TransferState& transfer, int64_t now_ns);
   void send_quiesced(Link& link, TransferState& transfer);
@@ -265,6 +280,29 @@ class Engine : public transport::DataWork, public transport::RailEvents {
   void finish_transfer(const std::shared_ptr<TransferState>& transfer, int64_t now_ns);
   void end_arrived(Link& link, const wire::GrantEnd& end);
 
+  // engine_pull.cc: this process is the source that a peer reads from
+  void open_read_grant(Link& link, const std::shared_ptr<TransferState>& transfer, int64_t now_ns);
+  ReadGrantState* find_read_grant(const Link& link, GrantId grant) const;
+  void read_start_arrived(Link& link, const wire::ReadStart& start);
+  void read_done_arrived(Link& link, const wire::ReadDone& done);
+  void take_ticks(ReadGrantState& grant, int64_t now_ns);
+  bool stage_told(Link& link, ReadGrantState& grant, uint32_t layer, uint32_t tokens);
+  uint32_t pump_read_grant(Link& link, ReadGrantState& grant, int64_t now_ns);
+  bool settle_read_grant(Link& link, ReadGrantState& grant, int64_t now_ns);
+  // ... and the reader
+  void open_pull(Link& link, PullState& pull);
+  bool may_read(const PullState& pull) const;
+  static bool next_read_unit(PullState& pull);
+  // The Path that the next range takes; nullptr: none, or all are in `without`.
+  LinkPath* pick_read_path(Link& link, PullState& pull, uint32_t without);
+  bool stage_read(Link& link, PullState& pull);
+  uint32_t pump_pull(Link& link, PullState& pull);
+  void settle_pull(Link& link, PullState& pull, int64_t now_ns);
+  void read_lost_again(Link& link, PullState& pull);
+  void drop_reads(Link& link, PullState& pull);
+  void finish_pull(Link& link, PullState& pull);
+  static void drop_staged(Link& link, const transfer::PostOwner* owner);
+
   EngineOutput* const output_;
   counter::CounterTable* const counters_;
   const std::shared_ptr<counter::Waker> waker_;
@@ -280,6 +318,7 @@ class Engine : public transport::DataWork, public transport::RailEvents {
   std::vector<Cookie> cookies_;  // by index; entry 0 is none. As many as Paths at a time
   std::vector<uint32_t> free_cookies_;
   std::unordered_map<uint64_t, std::shared_ptr<GrantState>> grants_;
+  std::unordered_map<uint64_t, ReadGrantState*> read_grants_;  // held by their links
   GrantState* last_resolved_ = nullptr;
   std::unique_ptr<SlotOwner[], void (*)(void*)> slot_owners_;  // by slot index, committed lazily
   int64_t next_timer_ns_ = INT64_MAX;

@@ -6,6 +6,7 @@
 #include "src/base/assert.h"
 #include "src/base/mutant.h"
 #include "src/handoff/engine.h"
+#include "src/handoff/pull_state.h"
 
 namespace baton::handoff {
 
@@ -129,6 +130,7 @@ std::vector<wire::Fenced::Applied> Engine::snapshot(LinkPath& path) {
 void Engine::path_fenced(LinkPath& path, int64_t now_ns) {
   Link& link = *path.link;
   if (link.up) send_or_drop(link, wire::Fenced{path.plan.epoch, snapshot(path)});
+  for (PullState* pull : link.pulls) pull->path_fenced(path.ordinal);
   path.channel.reset();
   return_cookie(path);
   path.fenced_here = true;

@@ -53,8 +53,11 @@ Engine::LinkPath* Engine::path_with(Link& link, PathEpoch epoch) {
 
 bool Engine::may_open(const Link& link) {
   if (!link.ended.empty()) return false;
-  return std::none_of(link.grants.begin(), link.grants.end(),
-                      [](const auto& grant) { return grant->life.state() == State::kCancelling; });
+  const auto is_ending = [](const auto& one) { return one->life.state() == State::kCancelling; };
+  return std::none_of(link.grants.begin(), link.grants.end(), is_ending) &&
+         std::none_of(link.transfers.begin(), link.transfers.end(), [&](const auto& transfer) {
+           return transfer->kind == TransferKind::kReadGrant && is_ending(transfer);
+         });
 }
 
 Engine::LinkPath* Engine::plan_path(PeerId peer, const PathPlan& plan, bool asked) {

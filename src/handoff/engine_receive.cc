@@ -5,13 +5,17 @@
 #include "src/base/assert.h"
 #include "src/base/mutant.h"
 #include "src/handoff/engine.h"
+#include "src/handoff/pull_state.h"
+#include "src/handoff/read_grant_state.h"
 
 namespace baton::handoff {
 
 namespace {
 
-// How long a cancelled Grant waits for the writer's word before its Path is fenced.
+// How long a cancelled Grant waits for the writer's word before its Path is fenced; a Pull, for the
+// source's, which fences sooner.
 constexpr int64_t kQuietTimeoutNs = 500'000'000;
+constexpr int64_t kSourceTimeoutNs = 1'500'000'000;
 
 wire::GrantOffer offer_of(const GrantState& grant, int64_t now_ns) {
   wire::GrantOffer offer;
@@ -42,13 +46,14 @@ wire::GrantOffer offer_of(const GrantState& grant, int64_t now_ns) {
 void Engine::open_grant(const std::shared_ptr<GrantState>& grant, int64_t now_ns) {
   Link* link = find_link(grant->peer);
   if (link == nullptr || !link->up || (link->had_path && !has_path(*link))) {
-    Status why(StatusCode::kPeerLost, grant->describe() + ": the peer is gone");
-    grant->begin_cancel(why, now_ns);
-    // Another thread's begin_cancel that has just won would find the Grant ended, and leave the
-    // gates to this one.
-    grant->fail_gates(why, now_ns);
-    grant->life.finish(std::move(why), now_ns);
-    output_->grant_ended(grant);
+    end_unopened(grant, Status(StatusCode::kPeerLost, grant->describe() + ": the peer is gone"),
+                 now_ns);
+    return;
+  }
+  if (grant->pull != nullptr && !output_->offer_stands(grant->peer, grant->id)) {
+    // The source ended it between the caller's check and now, and was answered.
+    end_unopened(grant, Status(StatusCode::kCancelled, grant->describe() + ": the Grant has ended"),
+                 now_ns);
     return;
   }
   for (uint32_t i = 0; i < grant->num_layers; ++i) {
@@ -57,7 +62,20 @@ void Engine::open_grant(const std::shared_ptr<GrantState>& grant, int64_t now_ns
   }
   grants_[grant->id.value] = grant;
   link->grants.push_back(grant);
+  if (grant->pull != nullptr) {
+    open_pull(*link, *grant->pull);
+    return;
+  }
   if (grant->life.is_active()) send_or_drop(*link, offer_of(*grant, now_ns));
+}
+
+void Engine::end_unopened(const std::shared_ptr<GrantState>& grant, Status why, int64_t now_ns) {
+  grant->begin_cancel(why, now_ns);
+  // Another thread's begin_cancel that has just won would find the Grant ended, and leave the gates
+  // to this one.
+  grant->fail_gates(why, now_ns);
+  grant->life.finish(std::move(why), now_ns);
+  output_->grant_ended(grant);
 }
 
 void Engine::on_units_arrived(uint64_t path_cookie, uint32_t immediate) {
@@ -84,10 +102,14 @@ void Engine::on_units_arrived(uint64_t path_cookie, uint32_t immediate) {
   }
   GrantState& grant = *owner.grant;
   GrantState::Layer& layer = grant.layers[owner.ordinal];
-  grant.units_counted.fetch_add(applied.weight, std::memory_order_relaxed);
   if (layer.first_ns.load(std::memory_order_relaxed) == 0) {
     layer.first_ns.store(clock_.now_ns(), std::memory_order_relaxed);
   }
+  if (grant.pull != nullptr) {
+    grant.pull->tokens_counted(owner.ordinal, applied.weight);
+    return;
+  }
+  grant.units_counted.fetch_add(applied.weight, std::memory_order_relaxed);
   if (applied.outcome == counter::ApplyOutcome::kTargetReached) layer_counted(grant, owner.ordinal);
 }
 
@@ -110,6 +132,10 @@ baton_resolved Engine::on_resolve(uint64_t path_cookie, uint64_t grant_id, uint6
     const auto found = grants_.find(grant_id);
     grant = found == grants_.end() ? nullptr : found->second.get();
   }
+  if (grant == nullptr) {
+    ReadGrantState* read = find_read_grant(*path->link, GrantId(grant_id));
+    if (read != nullptr) return resolve_read(*read, region_key, address, length_bytes, access);
+  }
   if (grant == nullptr || grant->peer != channel->identity().peer) {
     const bool ended = path->link->ended.count(GrantId(grant_id)) != 0;
     return {nullptr, ended ? 1u : 0u};
@@ -123,18 +149,25 @@ baton_resolved Engine::on_resolve(uint64_t path_cookie, uint64_t grant_id, uint6
   return {grant->permissions.find(static_cast<uint32_t>(region_key), address, length_bytes), 0};
 }
 
-void Engine::complete_grant(Link& link, GrantState& grant, int64_t) {
-  wire::GrantEnd end;
-  end.grant = grant.id;
-  end.verdict = StatusCode::kOk;
-  end.units = grant.units_counted.load(std::memory_order_relaxed);
-  tell_end(link, end);
+// The source's blocks, as long as their ReadGrant is active. What was read before its end and is on
+// its way was final, and the source ends when the reader has stopped, or cannot be reached.
+baton_resolved Engine::resolve_read(ReadGrantState& grant, uint64_t region_key, uint64_t address,
+                                    uint32_t length_bytes, baton_access access) {
+  if (!grant.life.is_active()) return {nullptr, 1};
+  if (access != BATON_ACCESS_READ) return {nullptr, 0};
+  return {grant.permissions.find(static_cast<uint32_t>(region_key), address, length_bytes), 0};
 }
 
-// The verdict is kept until the writer has acknowledged it.
-void Engine::tell_end(Link& link, const wire::GrantEnd& end) {
+// The verdict is kept until the other side has acknowledged it.
+void Engine::tell_end(Link& link, const GrantState& grant, const Status& verdict) {
   if (!link.up) return;
-  link.ended[end.grant] = end;
+  const uint64_t units = grant.units_counted.load(std::memory_order_relaxed);
+  wire::Message& end = link.ended[grant.id];
+  if (grant.pull != nullptr) {
+    end = wire::ReadDone{grant.id, verdict.code(), units, verdict.message()};
+  } else {
+    end = wire::GrantEnd{grant.id, verdict.code(), units, verdict.message()};
+  }
   send_or_drop(link, end);
   if (link.ended.size() <= Inbox::kMaxMessages) return;
   output_->drop_peer(link.peer, Status(StatusCode::kExhausted,
@@ -149,12 +182,14 @@ void Engine::begin_grant_end(Link& link, GrantState& grant, int64_t now_ns) {
                   grant.units_counted.load(std::memory_order_relaxed), grant.total_units,
                   why.message());
   send_or_drop(link, wire::Cancel{grant.id, why.code(), why.message()});
+  if (grant.pull != nullptr) drop_reads(link, *grant.pull);
 }
 
 // Nothing of the Grant moves on this Path any more: it is gone, or the receiver has counted what
 // the writer signalled on it before it stopped.
 bool Engine::is_quiet_on(const LinkPath& path, const GrantState& grant) const {
   if (!path.is_there()) return true;
+  if (grant.pull != nullptr && grant.pull->ops_on(path.ordinal) > 0) return false;
   if (!grant.quiesced) return false;
   const auto said = std::find_if(grant.quiesced_paths.begin(), grant.quiesced_paths.end(),
                                  [&](const auto& on) { return on.epoch == path.plan.epoch; });
@@ -182,7 +217,8 @@ bool Engine::is_quiet(const Link& link, const GrantState& grant) const {
 // Of a Grant that is not quiet in time: all the Paths that it may not be quiet on; before that,
 // those that the writer calls broken.
 void Engine::fence_unquiet(Link& link, const GrantState& grant, int64_t now_ns) {
-  const int64_t fence_at_ns = grant.cancel_seen_ns + kQuietTimeoutNs;
+  const int64_t fence_at_ns =
+      grant.cancel_seen_ns + (grant.pull != nullptr ? kSourceTimeoutNs : kQuietTimeoutNs);
   want_timer(std::max(fence_at_ns, now_ns));
   for (LinkPath& path : link.paths) {
     const bool is_broken =
@@ -198,9 +234,10 @@ void Engine::fence_unquiet(Link& link, const GrantState& grant, int64_t now_ns) 
 void Engine::settle_grants(Link& link, int64_t now_ns) {
   for (size_t i = 0; i < link.grants.size();) {
     const std::shared_ptr<GrantState> grant = link.grants[i];
+    if (grant->pull != nullptr) settle_pull(link, *grant->pull, now_ns);
     const State state = grant->life.state();
     if (state == State::kDone) {
-      complete_grant(link, *grant, now_ns);
+      tell_end(link, *grant, Status::ok());
       finish_grant(link, grant, now_ns);
       continue;
     }
@@ -208,12 +245,7 @@ void Engine::settle_grants(Link& link, int64_t now_ns) {
       if (grant->cancel_seen_ns == 0) begin_grant_end(link, *grant, now_ns);
       if (is_quiet(link, *grant)) {
         const Status why = grant->life.status();
-        wire::GrantEnd end;
-        end.grant = grant->id;
-        end.verdict = why.code();
-        end.units = grant->units_counted.load(std::memory_order_relaxed);
-        end.message = why.message();
-        tell_end(link, end);
+        tell_end(link, *grant, why);
         // Whoever began the end may not have come to the gates yet.
         grant->fail_gates(why, now_ns);
         grant->life.finish(why, now_ns);
@@ -230,6 +262,7 @@ void Engine::finish_grant(Link& link, const std::shared_ptr<GrantState>& grant, 
   BATON_ASSERT(grant->life.is_terminal(), "a Grant leaves the engine when it has ended");
   for (uint32_t i = 0; i < grant->num_layers; ++i)
     slot_owners_[grant->layers[i].slot.value] = SlotOwner{};
+  if (grant->pull != nullptr) finish_pull(link, *grant->pull);
   if (last_resolved_ == grant.get()) last_resolved_ = nullptr;
   grants_.erase(grant->id.value);
   const std::shared_ptr<GrantState> held = grant;  // `grant` may name the element that goes
@@ -249,18 +282,24 @@ void Engine::cancel_arrived(Link& link, const wire::Cancel& cancel, int64_t now_
     send_or_drop(link, tombstone->second);
     return;
   }
+  if (output_->read_offer_stands(link.peer, cancel.grant)) {  // of which there is no Pull
+    output_->offer_ended(link.peer, cancel.grant);
+    send_or_drop(link, wire::ReadDone{cancel.grant, why.code(), 0, why.message()});
+    return;
+  }
   // The receiver cancels: this process is the writer.
   output_->offer_ended(link.peer, cancel.grant);
-  bool is_push = false;
+  bool is_answered = false;
   for (const auto& transfer : link.transfers) {
     if (transfer->grant != cancel.grant) continue;
     transfer->life.begin_cancel(why);
     transfer->cancel_from_peer = true;
-    is_push = is_push || transfer->kind == TransferKind::kPush;
+    is_answered = is_answered || transfer->kind == TransferKind::kPush ||
+                  transfer->kind == TransferKind::kReadGrant;
   }
   const auto owed = link.quiesce_owed.begin();
   const auto owed_end = link.quiesce_owed.end();
-  if (!is_push && std::find(owed, owed_end, cancel.grant) == owed_end)
+  if (!is_answered && std::find(owed, owed_end, cancel.grant) == owed_end)
     link.quiesce_owed.push_back(cancel.grant);
 }
 

@@ -5,6 +5,8 @@
 #include "src/base/assert.h"
 #include "src/base/mutant.h"
 #include "src/handoff/engine.h"
+#include "src/handoff/pull_state.h"
+#include "src/handoff/read_grant_state.h"
 
 namespace baton::handoff {
 
@@ -27,7 +29,8 @@ void Engine::open_transfer(const std::shared_ptr<TransferState>& transfer, int64
   Status why;
   if (link == nullptr || !link->up || (link->had_path && !has_path(*link))) {
     why = Status(StatusCode::kPeerLost, transfer->describe() + ": the peer is gone");
-  } else if (!output_->offer_stands(transfer->peer, transfer->grant)) {
+  } else if (transfer->kind != TransferKind::kReadGrant &&
+             !output_->offer_stands(transfer->peer, transfer->grant)) {
     // It ended between the caller's check and now, and the receiver was answered: not one byte may
     // follow.
     why = Status(StatusCode::kCancelled, transfer->describe() + ": the Grant has ended");
@@ -36,6 +39,10 @@ void Engine::open_transfer(const std::shared_ptr<TransferState>& transfer, int64
     transfer->life.begin_cancel(why);
     transfer->life.finish(std::move(why), now_ns);
     finish_transfer(transfer, now_ns);
+    return;
+  }
+  if (transfer->kind == TransferKind::kReadGrant) {
+    open_read_grant(*link, transfer, now_ns);
     return;
   }
   link->transfers.push_back(transfer);
@@ -50,11 +57,16 @@ uint32_t Engine::pump(Link& link, int64_t now_ns) {
   for (size_t i = 0; i < count; ++i) {
     TransferState& transfer = *link.transfers[(link.next_transfer + i) % count];
     if (!transfer.life.is_active()) continue;
+    if (transfer.kind == TransferKind::kReadGrant) {
+      done += pump_read_grant(link, static_cast<ReadGrantState&>(transfer), now_ns);
+      continue;
+    }
     if (transfer.kind == TransferKind::kPush) done += pump_settlement(link, transfer, now_ns);
     if (transfer.all_staged) continue;
     done += transfer.kind == TransferKind::kPush ? pump_push(link, transfer, now_ns)
                                                  : pump_raw(link, transfer);
   }
+  for (PullState* pull : link.pulls) done += pump_pull(link, *pull);
   if (count > 0) link.next_transfer = (link.next_transfer + 1) % count;
   // Nothing more is ready: what is staged goes out now, counted. While the Path is full there is
   // more, and its progress, which is what makes room, is followed by a turn.
@@ -64,6 +76,19 @@ uint32_t Engine::pump(Link& link, int64_t now_ns) {
     }
   }
   return done + push_all(link);
+}
+
+uint32_t Engine::ready_layers(const TransferState& transfer, const Chunk& chunk) {
+  if (chunk.word == nullptr || transfer.sealed) return transfer.num_layers;
+  const uint64_t value = chunk.word->value();
+  return static_cast<uint32_t>(
+      std::min<uint64_t>(transfer.num_layers, value > chunk.base ? value - chunk.base : 0));
+}
+
+void Engine::poll_word(const Chunk& chunk, int64_t now_ns) {
+  if (!chunk.word->is_polled()) return;
+  want_timer(now_ns + kWordPollNs);
+  has_word_timer_ = true;
 }
 
 bool Engine::next_ready_layer(TransferState& transfer, int64_t now_ns) {
@@ -77,19 +102,12 @@ bool Engine::next_ready_layer(TransferState& transfer, int64_t now_ns) {
       transfer.chunks_queued.fetch_sub(1, std::memory_order_release);
       continue;
     }
-    uint64_t ready = transfer.num_layers;
-    if (chunk.word != nullptr && !transfer.sealed) {
-      const uint64_t value = chunk.word->value();
-      ready = std::min<uint64_t>(ready, value > chunk.base ? value - chunk.base : 0);
-    }
+    const uint32_t ready = ready_layers(transfer, chunk);
     for (; transfer.ticked_layer < ready; ++transfer.ticked_layer) {
       transfer.layers[transfer.ticked_layer].ticked_ns.store(now_ns, std::memory_order_relaxed);
     }
     if (transfer.next_layer >= ready) {
-      if (chunk.word->is_polled()) {
-        want_timer(now_ns + kWordPollNs);
-        has_word_timer_ = true;
-      }
+      poll_word(chunk, now_ns);
       return false;
     }
     transfer.cursor = transfer.plan->cursor(transfer.next_layer, chunk.tokens);
@@ -136,14 +154,13 @@ void Engine::begin_transfer_end(Link& link, TransferState& transfer, int64_t now
   transfer.unit_pending = false;
   transfer.cursor_open = false;
   transfer.settlement.stop();
-  for (LinkPath& path : link.paths) {
-    if (path.channel == nullptr) continue;
-    path.channel->drop(&transfer);
-    path.channel->drop(&transfer.settlement);
-  }
+  drop_staged(link, &transfer);
+  drop_staged(link, &transfer.settlement);
   const Status why = transfer.life.status();
   logger_.warning("{}: {}: {}", transfer.describe(), status_code_name(why.code()), why.message());
-  if (transfer.kind == TransferKind::kPush && !transfer.cancel_from_peer && !transfer.has_verdict) {
+  const bool has_verdict_there =
+      transfer.kind == TransferKind::kPush || transfer.kind == TransferKind::kReadGrant;
+  if (has_verdict_there && !transfer.cancel_from_peer && !transfer.has_verdict) {
     send_or_drop(link, wire::Cancel{transfer.grant, why.code(), why.message()});
   }
 }
@@ -158,7 +175,10 @@ void Engine::send_quiesced(Link& link, TransferState& transfer) {
     wire::Quiesced::OnPath on;
     on.epoch = path.plan.epoch;
     on.broken = !path.is_open();
-    const auto signalled = transfer.settlement.signalled_on(path.ordinal);
+    const auto signalled =
+        transfer.kind == TransferKind::kReadGrant
+            ? static_cast<const ReadGrantState&>(transfer).signalled_on(path.ordinal)
+            : transfer.settlement.signalled_on(path.ordinal);
     on.signalled.assign(signalled.begin(), signalled.end());
     quiesced.paths.push_back(std::move(on));
   }
@@ -227,12 +247,23 @@ bool Engine::has_stopped(Link& link, TransferState& transfer) {
          (settlement.unflushed() & open_paths(link)) == 0;
 }
 
+bool Engine::settle_transfer(Link& link, TransferState& transfer, int64_t now_ns) {
+  switch (transfer.kind) {
+    case TransferKind::kPush:
+      return settle_push(link, transfer, now_ns);
+    case TransferKind::kReadGrant:
+      return settle_read_grant(link, static_cast<ReadGrantState&>(transfer), now_ns);
+    case TransferKind::kWrite:
+    case TransferKind::kRead:
+      break;
+  }
+  return settle_raw(link, transfer, now_ns);
+}
+
 void Engine::settle_transfers(Link& link, int64_t now_ns) {
   for (size_t i = 0; i < link.transfers.size();) {
     const std::shared_ptr<TransferState> transfer = link.transfers[i];
-    const bool ended = transfer->kind == TransferKind::kPush ? settle_push(link, *transfer, now_ns)
-                                                             : settle_raw(link, *transfer, now_ns);
-    if (!ended) {
+    if (!settle_transfer(link, *transfer, now_ns)) {
       ++i;
       continue;
     }
@@ -245,6 +276,7 @@ void Engine::settle_transfers(Link& link, int64_t now_ns) {
 void Engine::finish_transfer(const std::shared_ptr<TransferState>& transfer, int64_t) {
   BATON_ASSERT(transfer->life.is_terminal() && transfer->all_ops_out() == 0,
                "a Transfer ends with nothing in flight");
+  if (transfer->kind == TransferKind::kReadGrant) read_grants_.erase(transfer->grant.value);
   output_->transfer_ended(transfer);
 }
 

@@ -5,6 +5,7 @@
 #include "src/base/assert.h"
 #include "src/base/mutant.h"
 #include "src/handoff/engine.h"
+#include "src/handoff/read_grant_state.h"
 
 namespace baton::handoff {
 
@@ -36,6 +37,18 @@ void Engine::settle_path_death(LinkPath& path) {
   Link& link = *path.link;
   std::vector<uint64_t> applied;
   for (const auto& transfer : link.transfers) {
+    if (transfer->kind == TransferKind::kReadGrant) {
+      auto& grant = static_cast<ReadGrantState&>(*transfer);
+      if (!grant.reader_started) continue;
+      const bool known = applied_to(grant, path.snapshot, &applied);
+      if (known && grant.path_died(path.ordinal, applied)) continue;
+      if (!link.up) continue;
+      output_->drop_peer(
+          link.peer, Status(StatusCode::kProtocolError,
+                            grant.describe() + ": FENCED of path " + std::to_string(path.ordinal) +
+                                " counts tokens that were not told over it"));
+      continue;
+    }
     if (transfer->kind != TransferKind::kPush) {
       if ((transfer->used_paths >> path.ordinal & 1) == 0) continue;
       if (transfer->life.is_active()) {
@@ -145,6 +158,8 @@ void Engine::settle_arrived(Link& link, const wire::Settle& settle, int64_t) {
   if (again && !base::mutant_is(base::Mutant::kSettleTwice)) return;
   std::string wrong;
   if (settle.seq != grant.settle_seq + 1) wrong = "one is missing before it";
+  // Tokens that were lost are told again.
+  if (grant.pull != nullptr) wrong = "it is read, not written";
   uint32_t last = UINT32_MAX;
   for (const wire::Settle::Settled& one : settle.settled) {
     if (one.ordinal >= grant.num_layers || (last != UINT32_MAX && one.ordinal <= last) ||

@@ -47,8 +47,8 @@ GrantRecord GrantState::record() const {
 }
 
 std::string GrantState::describe() const {
-  return "grant " + std::to_string(id.value) + (tag.empty() ? "" : " (tag \"" + tag + "\")") +
-         " to peer " + std::to_string(peer.value);
+  return (pull != nullptr ? "pull of grant " : "grant ") + std::to_string(id.value) +
+         (tag.empty() ? "" : " (tag \"" + tag + "\")") + " to peer " + std::to_string(peer.value);
 }
 
 }  // namespace baton::handoff

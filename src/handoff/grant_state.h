@@ -31,6 +31,8 @@
 
 namespace baton::handoff {
 
+class PullState;
+
 class GrantState {
  public:
   struct Layer {
@@ -59,6 +61,7 @@ class GrantState {
   std::string describe() const;  // "grant 12 (tag \"req-1\", peer 3)"
 
   // ---- constant
+  PullState* pull = nullptr;  // not null: this is one
   GrantId id;
   PeerId peer;
   std::string tag;

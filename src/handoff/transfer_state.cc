@@ -130,6 +130,10 @@ std::vector<FailedBlock> TransferState::failed_blocks() const {
 }
 
 std::string TransferState::describe() const {
+  if (kind == TransferKind::kReadGrant) {
+    return "read grant " + std::to_string(grant.value) +
+           (tag.empty() ? "" : " (tag \"" + tag + "\")") + " to peer " + std::to_string(peer.value);
+  }
   return "transfer " + std::to_string(id.value) + " (grant " + std::to_string(grant.value) +
          (tag.empty() ? "" : ", tag \"" + tag + "\"") + ") to peer " + std::to_string(peer.value);
 }

@@ -31,7 +31,8 @@
 
 namespace baton::handoff {
 
-enum class TransferKind : uint8_t { kPush, kWrite, kRead };
+// kReadGrant: a ReadGrantState.
+enum class TransferKind : uint8_t { kPush, kWrite, kRead, kReadGrant };
 
 // One submitted part of prefill.
 struct Chunk {

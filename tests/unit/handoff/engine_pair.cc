@@ -17,6 +17,8 @@ using baton::SectionId;
 using baton::Status;
 using baton::StatusCode;
 using baton::handoff::GrantState;
+using baton::handoff::PullState;
+using baton::handoff::ReadGrantState;
 using baton::handoff::TransferKind;
 using baton::handoff::TransferState;
 
@@ -104,6 +106,7 @@ void EngineSide::transfer_ended(const std::shared_ptr<TransferState>& transfer) 
 
 void EngineSide::offer_arrived(PeerId, baton::wire::GrantOffer offer) {
   offers.insert(offer.grant);
+  if (offer.kind == baton::wire::GrantKind::kKvRead) read_offers.insert(offer.grant);
   offers_seen.push_back(std::move(offer));
 }
 
@@ -307,10 +310,7 @@ std::shared_ptr<TransferState> EnginePair::make_write(const GrantState& of) {
   return made;
 }
 
-std::shared_ptr<TransferState> EnginePair::make_transfer(const GrantState& of) {
-  auto made = make_write(of);
-  made->kind = TransferKind::kPush;
-  made->runs.clear();
+baton::kv::Plan EnginePair::make_plan() const {
   const baton::Layout both = layout();
   baton::kv::PlanRequest request;
   request.source = &both;
@@ -319,7 +319,77 @@ std::shared_ptr<TransferState> EnginePair::make_transfer(const GrantState& of) {
   request.target_blocks = kTargetBlocks;
   request.tokens = kTokens;
   request.unit_bytes = kBlockBytes;
-  made->plan = std::make_unique<baton::kv::Plan>(must(baton::kv::Plan::create(request)));
+  return must(baton::kv::Plan::create(request));
+}
+
+std::shared_ptr<ReadGrantState> EnginePair::make_read_grant() {
+  auto made = std::make_shared<ReadGrantState>();
+  made->id = baton::TransferId(++last_transfer_);
+  made->grant = GrantId(++last_grant_);
+  made->peer = PeerId(EngineSide::kPeer);
+  made->clock = &clock_;
+  made->target_cache = made->source_cache = baton::CacheId(1);
+  made->block_lists = kSourceBlocks;
+  made->tokens = kTokens;
+  made->deadline_ns = clock_.now_ns() + 30'000 * kMs;
+  made->lease_ns = 20'000 * kMs;
+  made->plan = std::make_unique<baton::kv::Plan>(make_plan());
+  made->num_layers = kLayers;
+  made->layers = std::make_unique<TransferState::LayerSent[]>(kLayers);
+  made->told = std::make_unique<ReadGrantState::Layer[]>(kLayers);
+  for (uint32_t i = 0; i < kLayers; ++i) {
+    made->layers[i].units = kUnitsPerLayer;
+    made->told[i].tokens = kTokens;
+  }
+  made->permissions.add(
+      {EngineSide::kSection, 0, writer_->memory().size(), writer_->memory().data()});
+  made->permissions.seal();
+  return made;
+}
+
+std::shared_ptr<PullState> EnginePair::make_pull(const ReadGrantState& of) {
+  auto made = std::make_shared<PullState>();
+  made->id = of.grant;
+  made->transfer = baton::TransferId(++last_transfer_);
+  made->peer = PeerId(EngineSide::kPeer);
+  made->allow_write = false;
+  made->tokens = kTokens;
+  made->counters = &receiver_->counters();
+  made->granted_ns = clock_.now_ns();
+  made->deadline_ns = of.deadline_ns;
+  made->lease_ns = of.lease_ns;
+  made->plan = std::make_unique<baton::kv::Plan>(make_plan());
+  made->total_units = made->plan->total_units();
+  GuardedBuffer& memory = receiver_->memory();
+  made->local.push_back({EngineSide::kSection, memory.data(), memory.size(), {nullptr}});
+  made->remote.push_back(
+      {EngineSide::kSection, {{RailIndex(0), {EngineSide::kSection, 0}}}, memory.size()});
+  made->num_layers = kLayers;
+  made->layers = std::make_unique<GrantState::Layer[]>(kLayers);
+  made->reads = std::make_unique<PullState::Reads[]>(kLayers);
+  made->whole.reserve(kLayers);
+  made->all = std::make_shared<baton::counter::GateState>(1, 0);
+  made->slots = must(receiver_->counters().allocate(kLayers));
+  for (uint32_t i = 0; i < kLayers; ++i) {
+    GrantState::Layer& layer = made->layers[i];
+    layer.slot = made->slots.at(i);
+    layer.generation = receiver_->counters().generation(layer.slot);
+    layer.units = kUnitsPerLayer;
+    layer.gate = std::make_shared<baton::counter::GateState>(1, 0);
+    made->reads[i].owner = made.get();
+    made->reads[i].ordinal = i;
+    made->reads[i].tokens = kTokens;
+    made->reads[i].bytes = made->plan->bytes_of_layer(i);
+    receiver_->counters().arm(layer.slot, made->peer, made->reads[i].num_tokens());
+  }
+  return made;
+}
+
+std::shared_ptr<TransferState> EnginePair::make_transfer(const GrantState& of) {
+  auto made = make_write(of);
+  made->kind = TransferKind::kPush;
+  made->runs.clear();
+  made->plan = std::make_unique<baton::kv::Plan>(make_plan());
   EXPECT_EQ(made->plan->total_units(), uint64_t{kLayers} * kUnitsPerLayer);
   made->tokens = kTokens;
   made->target_blocks = kTargetBlocks;
@@ -351,6 +421,19 @@ void EnginePair::start() {
   EXPECT_EQ(offer.units_per_slot, std::vector<uint32_t>(kLayers, kUnitsPerLayer));
   transfer = make_transfer(*grant);
   open(transfer);
+}
+
+void EnginePair::start_pull() {
+  auto read_grant = make_read_grant();
+  transfer = read_grant;
+  open(transfer);
+  const auto offer = deliver<baton::wire::GrantOffer>(*writer_);
+  EXPECT_EQ(offer.kind, baton::wire::GrantKind::kKvRead);
+  EXPECT_EQ(offer.units_per_slot, std::vector<uint32_t>(kLayers, kUnitsPerLayer));
+  grant = make_pull(*read_grant);
+  open(grant);
+  const auto start = deliver<baton::wire::ReadStart>(*receiver_);
+  EXPECT_EQ(start.units_per_slot, std::vector<uint32_t>(kLayers, 16));
 }
 
 void EnginePair::seal() {

@@ -17,6 +17,8 @@
 #include "src/base/clock.h"
 #include "src/base/log.h"
 #include "src/handoff/engine.h"
+#include "src/handoff/pull_state.h"
+#include "src/handoff/read_grant_state.h"
 #include "tests/support/guarded_buffer.h"
 
 namespace baton_test {
@@ -47,6 +49,13 @@ class EngineSide : public baton::handoff::EngineOutput {
   void control(baton::handoff::Command&& command);
   void receive(baton::wire::Message message);
 
+  // What its first Path may do to this side's memory under this Grant.
+  baton_resolved resolve(baton::GrantId grant, uint64_t offset, uint32_t length,
+                         baton_access access) {
+    constexpr uint64_t kFirstCookie = 1;
+    return engine_->on_resolve(kFirstCookie, grant.value, kSection, offset, length, access);
+  }
+
   // ---- EngineOutput
   baton::Status send(baton::PeerId peer, const baton::wire::Message& message) override;
   void emit(baton::Event event) override { events.push_back(std::move(event)); }
@@ -54,7 +63,13 @@ class EngineSide : public baton::handoff::EngineOutput {
   void grant_ended(const std::shared_ptr<baton::handoff::GrantState>& grant) override;
   void transfer_ended(const std::shared_ptr<baton::handoff::TransferState>& transfer) override;
   void offer_arrived(baton::PeerId, baton::wire::GrantOffer offer) override;
-  void offer_ended(baton::PeerId, baton::GrantId grant) override { offers.erase(grant); }
+  void offer_ended(baton::PeerId, baton::GrantId grant) override {
+    offers.erase(grant);
+    read_offers.erase(grant);
+  }
+  bool read_offer_stands(baton::PeerId, baton::GrantId grant) override {
+    return read_offers.count(grant) != 0;
+  }
   bool offer_stands(baton::PeerId, baton::GrantId grant) override {
     return offers.count(grant) != 0;
   }
@@ -65,6 +80,7 @@ class EngineSide : public baton::handoff::EngineOutput {
   std::deque<baton::wire::Message> outbox;  // in the order in which they left
   std::vector<baton::Event> events;
   std::set<baton::GrantId> offers;
+  std::set<baton::GrantId> read_offers;
   std::vector<baton::wire::GrantOffer> offers_seen;
   std::vector<baton::GrantId> ended_grants;
   std::vector<baton::TransferId> ended_transfers;
@@ -151,10 +167,16 @@ class EnginePair {
   std::shared_ptr<baton::handoff::GrantState> make_range_grant();
   std::shared_ptr<baton::handoff::TransferState> make_write(
       const baton::handoff::GrantState& grant);
+  // The same hand-off, pulled: the writer is the source, the receiver the reader.
+  std::shared_ptr<baton::handoff::ReadGrantState> make_read_grant();
+  std::shared_ptr<baton::handoff::PullState> make_pull(
+      const baton::handoff::ReadGrantState& read_grant);
   void open(const std::shared_ptr<baton::handoff::GrantState>& grant);
   void open(const std::shared_ptr<baton::handoff::TransferState>& transfer);
   // Grant, offer, Transfer; nothing is final yet.
   void start();
+  // ReadGrant, offer, Pull, ReadStart; nothing is final yet. They are `transfer` and `grant`.
+  void start_pull();
   // Everything is final.
   void seal();
   void cancel_grant(baton::StatusCode code = baton::StatusCode::kCancelled);
@@ -173,6 +195,7 @@ class EnginePair {
   void open_path(uint32_t ordinal, const std::function<void(EnginePair&)>& while_dialling);
   static void fail_delivery(const EngineSide& from);
   baton::Layout layout() const;
+  baton::kv::Plan make_plan() const;
 
   baton::base::ManualClock clock_;
   baton_loopback_fabric* fabric_ = nullptr;

@@ -1,0 +1,134 @@
+// Offers: Grants of peers, from their arrival to their answer or their end.
+#include <chrono>
+#include <optional>
+
+#include "src/api/context_impl.h"
+
+namespace baton::api {
+
+namespace {
+
+constexpr int64_t kMsNs = 1'000'000;
+
+}  // namespace
+
+void ContextImpl::offer_arrived(PeerId peer, wire::GrantOffer message) {
+  Event event;
+  event.kind = EventKind::kGrantOffered;
+  event.peer = peer;
+  event.grant = message.grant;
+  event.tag = message.tag;
+  const GrantId grant = message.grant;
+  const bool is_read = message.kind == wire::GrantKind::kKvRead;
+  Status refused;
+  {
+    const std::lock_guard<std::mutex> lock(state_mutex_);
+    const auto from = peers_.find(peer);
+    // Of a peer that is gone, but whom a caller still waits for, nothing would take it back.
+    if (from == peers_.end() || from->second.phase == PeerPhase::kFailed) return;
+    const std::string who = "grant " + std::to_string(message.grant.value);
+    if (offers_.count(message.grant) != 0) {
+      refused = Status(StatusCode::kFailedPrecondition, who + " is on offer already");
+    } else if (from->second.offers == options_.max_live) {
+      refused =
+          Status(StatusCode::kExhausted,
+                 who + ": \"" + options_.name + "\" keeps " + std::to_string(from->second.offers) +
+                     " offers of one peer (ContextOptions::max_live), and no more");
+    } else {
+      ++from->second.offers;
+      // With the lock held: kPeerDown comes after it, or withdraws it.
+      const auto number = events_->push(std::move(event));
+      offers_[grant] = Offer{peer, std::move(message), clock_.now_ns(), false, *number};
+    }
+  }
+  if (!refused.is_ok()) {
+    // As a writer that gives up, or a reader: the Grant ends there with this code.
+    Status told = is_read ? send(peer, wire::ReadDone{grant, refused.code(), 0, refused.message()})
+                          : send(peer, wire::Cancel{grant, refused.code(), refused.message()});
+    if (!told.is_ok()) drop_peer(peer, told);
+    return;
+  }
+  state_changed_.notify_all();
+}
+
+void ContextImpl::offer_ended(PeerId peer, GrantId grant) {
+  const std::lock_guard<std::mutex> lock(state_mutex_);
+  const auto found = offers_.find(grant);
+  if (found == offers_.end() || found->second.peer != peer) return;
+  events_->withdraw(found->second.event);
+  offers_.erase(found);
+  const auto from = peers_.find(peer);
+  if (from != peers_.end()) --from->second.offers;
+}
+
+bool ContextImpl::read_offer_stands(PeerId peer, GrantId grant) {
+  const std::lock_guard<std::mutex> lock(state_mutex_);
+  const auto found = offers_.find(grant);
+  return found != offers_.end() && found->second.peer == peer &&
+         found->second.message.kind == wire::GrantKind::kKvRead;
+}
+
+bool ContextImpl::offer_stands(PeerId peer, GrantId grant) {
+  const std::lock_guard<std::mutex> lock(state_mutex_);
+  const auto found = offers_.find(grant);
+  return found != offers_.end() && found->second.peer == peer;
+}
+
+GrantOffer ContextImpl::public_offer(const Offer& offer) const {
+  GrantOffer out;
+  out.id = offer.message.grant;
+  out.peer = offer.peer;
+  out.tag = offer.message.tag;
+  out.is_ranges = offer.message.kind == wire::GrantKind::kRanges;
+  out.is_read = offer.message.kind == wire::GrantKind::kKvRead;
+  out.target_cache = offer.message.target_cache;
+  out.source_cache = offer.message.source_cache;
+  out.tokens = offer.message.tokens;
+  out.heads = offer.message.heads;
+  out.num_layers = static_cast<uint32_t>(offer.message.units_per_slot.size());
+  for (const uint32_t units : offer.message.units_per_slot) out.units += units;
+  for (const auto& range : offer.message.ranges)
+    out.ranges.push_back({range.section, range.offset_bytes, range.length_bytes});
+  out.allow_read = offer.message.allow_read;
+  out.allow_write = offer.message.allow_write;
+  return out;
+}
+
+Result<GrantOffer> ContextImpl::wait_offer(std::string_view tag, uint32_t timeout_ms) {
+  std::optional<GrantOffer> result;
+  const auto look = [&] {  // REQUIRES: state_mutex_ held
+    const Offer* oldest = nullptr;
+    for (const auto& [id, offer] : offers_) {
+      if (offer.taken || offer.message.tag != tag) continue;
+      if (oldest == nullptr || offer.arrived_ns < oldest->arrived_ns) oldest = &offer;
+    }
+    if (oldest != nullptr) result = public_offer(*oldest);
+    return oldest != nullptr;
+  };
+  wait_until(
+      clock_.now_ns() + int64_t{timeout_ms} * kMsNs,
+      [&] {
+        const std::lock_guard<std::mutex> lock(state_mutex_);
+        return result.has_value() || look();
+      },
+      [&](int64_t until_ns) {
+        std::unique_lock<std::mutex> lock(state_mutex_);
+        const std::chrono::steady_clock::time_point until{std::chrono::nanoseconds(until_ns)};
+        state_changed_.wait_until(lock, until, look);
+      });
+  if (result.has_value()) return std::move(*result);
+  return Status(StatusCode::kDeadlineExceeded, "no Grant with tag \"" + std::string(tag) +
+                                                   "\" was offered within " +
+                                                   std::to_string(timeout_ms) + " ms");
+}
+
+Result<ContextImpl::Offer> ContextImpl::find_offer(GrantId grant) const {
+  BATON_RETURN_IF_ERROR(check_open());
+  const std::lock_guard<std::mutex> lock(state_mutex_);
+  const auto found = offers_.find(grant);
+  if (found != offers_.end()) return found->second;
+  return Status(StatusCode::kNotFound,
+                "grant " + std::to_string(grant.value) + " was not offered here, or has ended");
+}
+
+}  // namespace baton::api
