@@ -68,6 +68,55 @@ TEST_P(Allocation, NoneFromTheFirstTickToTheLastGateButOne) {
   }
 }
 
+// The same, pulled.
+TEST_P(Allocation, NoneOfAPullFromTheFirstTickToTheLastGateButOne) {
+  ContextPair pair({GetParam(), true, test_seed(), baton::ProgressMode::kThread, 60000});
+  PoolShape shape;
+  shape.layers = 24;
+  shape.num_blocks = 128;
+  Pool source(shape);
+  Pool target(shape);
+  source.memory().fill_pattern(test_seed());
+  source.publish(pair.prefill(), "kv");
+  target.publish(pair.decode(), "kv");
+  pair.connect();
+  const baton::TokenRange tokens{0, 64 * 16};
+  auto word = require(pair.prefill().create_progress_word(), "create_progress_word");
+  const auto blocks = pick_blocks(64, 128, test_seed());
+  for (int round = 0; round < 2; ++round) {
+    const std::string tag = "r" + std::to_string(round);
+    const uint64_t base = word.value();
+    baton::ReadGrantRequest request;
+    request.peer = pair.decode_peer();
+    request.cache = source.cache();
+    request.target_cache = "kv";
+    request.tag = tag;
+    request.tokens = tokens;
+    request.block_lists = {blocks};
+    auto grant = require(pair.prefill().offer_read(request), "offer_read");
+    const auto offer = require(pair.decode().wait_offer(tag, 10000), "wait_offer");
+    auto pull = require(pair.decode().pull({offer.id, target.cache(), {blocks}, 0}), "pull");
+    require_ok(grant.submit_chunk({tokens, &word, base}), "submit_chunk");
+    std::vector<baton::Gate> gates;
+    for (uint32_t layer = 0; layer < shape.layers; ++layer) gates.push_back(pull.gate(layer));
+    word.tick();
+    ASSERT_TRUE(gates[0].wait(10000).is_ok());
+    const uint64_t before = allocations_of_process();
+    for (uint32_t layer = 1; layer + 1 < shape.layers; ++layer) {
+      word.tick();
+      while (!gates[layer].is_open()) {
+      }
+    }
+    const uint64_t after = allocations_of_process();
+    word.tick();
+    ASSERT_TRUE(pull.wait(10000).is_ok());
+    ASSERT_TRUE(grant.wait(10000).is_ok());
+    if (round == 1) {
+      EXPECT_EQ(after - before, 0u);
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Transports, Allocation, testing::Values("tcp", "loopback"),
                          [](const auto& transport) { return std::string(transport.param); });
 

@@ -170,6 +170,34 @@ TEST_F(CallerDriven, ADescriptorIsEnoughForAHandoff) {
   EXPECT_EQ(compare_bytes(expected, target_.memory().bytes()), "");
 }
 
+TEST_F(CallerDriven, ADescriptorIsEnoughForAPull) {
+  const auto expected = expected_target(source_, {0, 1, 2, 3}, target_, {3, 1, 2, 0}, {0, 64},
+                                        source_.memory().data());
+  baton::ReadGrantRequest request;
+  request.peer = pair_.prefill().peers().at(0);
+  request.cache = source_.cache();
+  request.target_cache = "kv";
+  request.tag = "r";
+  request.tokens = {0, 64};
+  request.block_lists = {{0, 1, 2, 3}};
+  auto grant = require(pair_.prefill().offer_read(request), "offer_read");
+  pair_.prefill().progress();
+  const auto offer = require(pair_.decode().wait_offer("r", 20000), "wait_offer");
+  auto pull = require(pair_.decode().pull({offer.id, target_.cache(), {{3, 1, 2, 0}}, 0}), "pull");
+  auto word = require(pair_.prefill().create_progress_word(), "create_progress_word");
+  require_ok(grant.submit_chunk({{0, 64}, &word, 0}), "submit_chunk");
+  const std::vector<baton::Context*> both{&pair_.prefill(), &pair_.decode()};
+  for (uint32_t layer = 0; layer < PoolShape().layers; ++layer) {
+    word.tick();
+    ASSERT_TRUE(follow(both, [&] { return pull.gate(layer).is_open(); })) << "layer " << layer;
+  }
+  ASSERT_TRUE(follow(
+      both, [&] { return baton::is_terminal(grant.state()) && baton::is_terminal(pull.state()); }));
+  EXPECT_TRUE(grant.status().is_ok()) << grant.status().to_string();
+  EXPECT_TRUE(pull.status().is_ok()) << pull.status().to_string();
+  EXPECT_EQ(compare_bytes(expected, target_.memory().bytes()), "");
+}
+
 // The writer answers nothing: only time ends this Grant.
 TEST_F(CallerDriven, DescriptorTellsTheReceiverThatItIsTimeToFence) {
   auto grant = open_grant();

@@ -1,0 +1,309 @@
+// Pulled hand-offs between real processes over tcp: a source or a reader that is killed or frozen
+// in the middle, and several readers of one source. After every end the memory is overwritten and
+// the other side goes on: no foreign byte may appear (promises 3 and 4).
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <iostream>
+#include <memory>
+#include <sstream>
+
+#include "tests/integration/process_rig.h"
+#include "tests/support/child_process.h"
+#include "tests/support/test_main.h"
+#include "tests/support/wait_until.h"
+
+namespace baton_test {
+namespace {
+
+using baton::EventKind;
+using baton::State;
+using baton::StatusCode;
+
+void say(const std::string& line) { std::cout << line << std::endl; }
+
+baton::ReadGrantRequest read_request(baton::PeerId peer, baton::CacheId cache,
+                                     uint32_t deadline_ms) {
+  baton::ReadGrantRequest request;
+  request.peer = peer;
+  request.cache = cache;
+  request.target_cache = "kv";
+  request.tag = "r";
+  request.tokens = kTokens;
+  request.block_lists = {blocks(1)};
+  request.deadline_ms = deadline_ms;
+  return request;
+}
+
+baton::Pull start_pull(baton::Context& context, Pool& target) {
+  const auto offer = require(context.wait_offer("r", 20000), "wait_offer");
+  return require(context.pull({offer.id, target.cache(), {blocks(2)}, 0}), "pull");
+}
+
+// Bytes that are neither poison nor what the source held; nor zero, with which a source fills the
+// rest of an answer that it refuses half-way (the layer is not whole, so it is nobody's).
+uint64_t foreign_bytes(Pool& target) {
+  const auto bytes = target.memory().bytes();
+  Pool blank(big_shape());
+  const auto expected = big_expected(blank);
+  uint64_t foreign = 0;
+  for (size_t i = 0; i < bytes.size(); ++i) {
+    const bool known =
+        bytes[i] == expected[i] || bytes[i] == GuardedBuffer::kPoison || bytes[i] == 0;
+    foreign += known ? 0u : 1u;
+  }
+  return foreign;
+}
+
+// ---- the children
+
+// Says "ADDRESS address". Commands: "offer DEADLINE_MS N" to the peer that is there, N layers
+// final; "wait", "exit".
+int run_source() {
+  auto context = require(baton::Context::create(process_options("child-source")), "create");
+  Pool source(big_shape());
+  source.memory().fill_pattern(kOriginal);
+  source.publish(context, "kv");
+  auto word = require(context.create_progress_word(), "create_progress_word");
+  baton::ReadGrant grant;
+  say("ADDRESS " + context.address());
+  for (std::string line; std::getline(std::cin, line);) {
+    std::istringstream words(line);
+    std::string command;
+    words >> command;
+    if (command == "offer") {
+      uint32_t deadline_ms = 0;
+      uint64_t layers = 0;
+      words >> deadline_ms >> layers;
+      if (!wait_until([&] { return !context.peers().empty(); })) return 1;
+      grant =
+          require(context.offer_read(read_request(context.peers()[0], source.cache(), deadline_ms)),
+                  "offer_read");
+      require_ok(grant.submit_chunk({kTokens, &word, 0}), "submit_chunk");
+      require_ok(word.advance_to(layers), "advance_to");
+      say("OFFERED");
+    } else if (command == "wait") {
+      grant.wait(30000).ignore();
+      say("ENDED " + std::string(baton::state_name(grant.state())));
+    } else if (command == "exit") {
+      break;
+    }
+  }
+  return 0;
+}
+
+// Says "READY". Commands: "pull ADDRESS" (says FIRST when layer 0 is here), "cancel", "wait",
+// "foreign", "exit".
+int run_reader(const std::string& name) {
+  auto context = require(baton::Context::create(process_options(name)), "create");
+  Pool target(big_shape());
+  target.publish(context, "kv");
+  baton::Pull pull;
+  say("READY");
+  for (std::string line; std::getline(std::cin, line);) {
+    std::istringstream words(line);
+    std::string command;
+    words >> command;
+    if (command == "pull") {
+      std::string address;
+      words >> address;
+      require(context.connect(address), "connect");
+      pull = start_pull(context, target);
+      pull.gate(0).wait(20000).ignore();
+      say("FIRST");
+    } else if (command == "cancel") {
+      pull.cancel("aborted");
+    } else if (command == "wait") {
+      pull.wait(30000).ignore();
+      say("ENDED " + std::string(baton::state_name(pull.state())));
+    } else if (command == "foreign") {
+      say("FOREIGN " + std::to_string(foreign_bytes(target)));
+    } else if (command == "exit") {
+      break;
+    }
+  }
+  return 0;
+}
+
+// ---- the parent reads
+
+class PullFromChild : public testing::Test {
+ protected:
+  PullFromChild()
+      : child_(ChildProcess::self({"--role=pull-source"})),
+        context_(require(baton::Context::create(process_options("parent-reader")), "create")),
+        target_(big_shape()) {
+    target_.publish(context_, "kv");
+    const auto address = child_.read_line_after("ADDRESS ").value_or("");
+    peer_ = require(context_.connect(address), "connect");
+  }
+
+  void pull(uint32_t deadline_ms, uint32_t layers) {
+    ASSERT_TRUE(
+        child_.write_line("offer " + std::to_string(deadline_ms) + " " + std::to_string(layers)));
+    ASSERT_TRUE(child_.read_line_after("OFFERED").has_value());
+    pull_ = start_pull(context_, target_);
+  }
+
+  ChildProcess child_;
+  baton::Context context_;
+  Pool target_;
+  baton::PeerId peer_;
+  baton::Pull pull_;
+};
+
+TEST_F(PullFromChild, EveryByte) {
+  pull(30000, 16);
+  EXPECT_TRUE(pull_.wait(20000).is_ok()) << pull_.status().to_string();
+  Pool blank(big_shape());
+  EXPECT_EQ(compare_bytes(big_expected(blank), target_.memory().bytes()), "");
+  ASSERT_TRUE(child_.write_line("wait"));
+  EXPECT_EQ(child_.read_line_after("ENDED ").value_or("?"), "DONE");
+}
+
+TEST_F(PullFromChild, KilledInTheMiddleFailsGatesAndPullAndNothingMovesAfter) {
+  pull(30000, 8);
+  ASSERT_TRUE(pull_.gate(7).wait(20000).is_ok());
+  const auto start = std::chrono::steady_clock::now();
+  child_.kill();
+  EXPECT_EQ(pull_.gate(15).wait(10000).code(), StatusCode::kPeerLost);
+  EXPECT_EQ(pull_.wait(10000).code(), StatusCode::kPeerLost);
+  EXPECT_LT(since_ms(start), 10000);
+  EXPECT_TRUE(pull_.gate(0).poll().is_ok()) << "a layer that had arrived stays arrived";
+  target_.memory().poison();
+  EXPECT_EQ(next_event(context_, EventKind::kTransferEnded).peer, peer_);
+  EXPECT_EQ(target_.memory().check_poisoned(0, target_.memory().size()), "");
+}
+
+TEST_F(PullFromChild, FrozenInTheMiddleEndsAtTheDeadlineAndLateBytesNeverLand) {
+  pull(1500, 15);  // all but the last layer, so that it cannot be faster than the signal
+  ASSERT_TRUE(pull_.gate(0).wait(20000).is_ok());
+  child_.stop();
+  const auto start = std::chrono::steady_clock::now();
+  EXPECT_EQ(pull_.wait(15000).code(), StatusCode::kDeadlineExceeded) << pull_.status().to_string();
+  EXPECT_LT(since_ms(start), 1500 + 2000 + 5000);
+  target_.memory().poison();  // the pages are reused
+  child_.resume();
+  ASSERT_TRUE(child_.write_line("wait"));
+  EXPECT_NE(child_.read_line_after("ENDED ").value_or("DONE"), "DONE");
+  ASSERT_TRUE(child_.write_line("exit"));
+  ASSERT_TRUE(child_.wait_exit().has_value());
+  EXPECT_EQ(target_.memory().check_poisoned(0, target_.memory().size()), "");
+  EXPECT_EQ(target_.memory().check_guards(), "");
+}
+
+// ---- the parent is read from
+
+class PullByChild : public testing::Test {
+ protected:
+  PullByChild()
+      : context_(require(baton::Context::create(process_options("parent-source")), "create")),
+        source_(big_shape()) {
+    source_.memory().fill_pattern(kOriginal);
+    source_.publish(context_, "kv");
+    word_ = require(context_.create_progress_word(), "create_progress_word");
+  }
+
+  struct Reader {
+    explicit Reader(const std::string& name)
+        : child(ChildProcess::self({"--role=pull-reader", name})) {}
+    ChildProcess child;
+    baton::ReadGrant grant;
+  };
+
+  // A child that pulls, offered once it has connected.
+  std::unique_ptr<Reader> reader(const std::string& name, uint32_t deadline_ms) {
+    auto made = std::make_unique<Reader>(name);
+    EXPECT_TRUE(made->child.read_line_after("READY").has_value());
+    EXPECT_TRUE(made->child.write_line("pull " + context_.address()));
+    const auto peer = next_event(context_, EventKind::kPeerUp).peer;
+    made->grant = require(context_.offer_read(read_request(peer, source_.cache(), deadline_ms)),
+                          "offer_read");
+    require_ok(made->grant.submit_chunk({kTokens, &word_, 0}), "submit_chunk");
+    return made;
+  }
+
+  static std::string answer(Reader& reader, const std::string& command, const std::string& word) {
+    EXPECT_TRUE(reader.child.write_line(command));
+    return reader.child.read_line_after(word).value_or("?");
+  }
+
+  baton::Context context_;
+  Pool source_;
+  baton::ProgressWord word_;
+};
+
+TEST_F(PullByChild, KilledReaderEndsTheReadGrant) {
+  auto one = reader("reader", 30000);
+  require_ok(word_.advance_to(8), "advance_to");
+  ASSERT_TRUE(one->child.read_line_after("FIRST").has_value());
+  const auto start = std::chrono::steady_clock::now();
+  one->child.kill();
+  EXPECT_EQ(one->grant.wait(10000).code(), StatusCode::kPeerLost)
+      << one->grant.status().to_string();
+  EXPECT_LT(since_ms(start), 10000);
+  EXPECT_EQ(one->grant.state(), State::kFailed);
+  EXPECT_TRUE(wait_until([&] { return source_.section_handle().users() == 0; }));
+}
+
+TEST_F(PullByChild, FrozenReaderEndsInDoubtAndOverwrittenSourceIsNeverDelivered) {
+  auto one = reader("reader", 1500);
+  require_ok(word_.advance_to(1), "advance_to");
+  ASSERT_TRUE(one->child.read_line_after("FIRST").has_value());
+  one->child.stop();
+  require_ok(word_.advance_to(16), "advance_to");
+  const auto start = std::chrono::steady_clock::now();
+  EXPECT_EQ(one->grant.wait(15000).code(), StatusCode::kInDoubt) << one->grant.status().to_string();
+  EXPECT_LT(since_ms(start), 1500 + 2000 + 5000);
+  source_.memory().fill_pattern(kOverwritten);  // the blocks are the caller's again
+  one->child.resume();
+  const auto ended = answer(*one, "wait", "ENDED ");
+  EXPECT_NE(ended, "DONE");
+  EXPECT_NE(ended, "?");
+  EXPECT_EQ(answer(*one, "foreign", "FOREIGN "), "0");
+}
+
+TEST_F(PullByChild, CancelFromTheSourceEndsBothSides) {
+  auto one = reader("reader", 30000);
+  require_ok(word_.advance_to(8), "advance_to");
+  ASSERT_TRUE(one->child.read_line_after("FIRST").has_value());
+  one->grant.cancel("the request was aborted");
+  EXPECT_EQ(one->grant.wait(10000).code(), StatusCode::kCancelled)
+      << one->grant.status().to_string();
+  source_.memory().fill_pattern(kOverwritten);
+  EXPECT_EQ(answer(*one, "wait", "ENDED "), "CANCELLED");
+  EXPECT_EQ(answer(*one, "foreign", "FOREIGN "), "0");
+}
+
+// The blocks are held until the last of three has ended.
+TEST_F(PullByChild, OfThreeReadersOneCancelsAndOneIsKilled) {
+  auto cancels = reader("reader-0", 30000);
+  auto dies = reader("reader-1", 30000);
+  auto goes_on = reader("reader-2", 30000);
+  require_ok(word_.advance_to(2), "advance_to");
+  for (auto* one : {&cancels, &dies, &goes_on})
+    ASSERT_TRUE((*one)->child.read_line_after("FIRST").has_value());
+  ASSERT_TRUE(cancels->child.write_line("cancel"));
+  dies->child.kill();
+  EXPECT_EQ(cancels->grant.wait(10000).code(), StatusCode::kCancelled);
+  EXPECT_EQ(dies->grant.wait(10000).code(), StatusCode::kPeerLost);
+  EXPECT_EQ(goes_on->grant.state(), State::kActive);
+  EXPECT_EQ(source_.section_handle().users(), 1u);
+  require_ok(word_.advance_to(16), "advance_to");
+  EXPECT_TRUE(goes_on->grant.wait(20000).is_ok()) << goes_on->grant.status().to_string();
+  EXPECT_TRUE(wait_until([&] { return source_.section_handle().users() == 0; }));
+  source_.memory().fill_pattern(kOverwritten);
+  EXPECT_EQ(answer(*goes_on, "wait", "ENDED "), "DONE");
+  EXPECT_EQ(answer(*goes_on, "foreign", "FOREIGN "), "0");
+  EXPECT_EQ(answer(*cancels, "foreign", "FOREIGN "), "0");
+}
+
+}  // namespace
+}  // namespace baton_test
+
+int main(int argc, char** argv) {
+  const std::string role = argc > 1 ? argv[1] : "";
+  if (role == "--role=pull-source") return baton_test::run_source();
+  if (role == "--role=pull-reader" && argc > 2) return baton_test::run_reader(argv[2]);
+  return baton_test::run_all_tests(argc, argv);
+}
