@@ -20,14 +20,15 @@
 namespace baton {
 
 enum class EventKind : uint8_t {
-  kPeerUp,         // peer
-  kPeerDown,       // peer, status: why. What was under way with it ends on its own
-  kGrantOffered,   // peer, grant, tag: see GrantOffer
-  kGrantEnded,     // peer, grant, group, tag, status: OK when DONE. Its pages are quiet. ReadGrants
-                   // too
-  kTransferEnded,  // peer, grant, transfer, status: OK when DONE. Its memory is quiet. Pulls, too
-  kMessage,        // peer, tag_number, message
-  kEventsLost,     // tag_number: how many. Delivered before those that are left
+  kPeerUp,        // peer
+  kPeerDown,      // peer, status: why. What was under way with it ends on its own
+  kGrantOffered,  // peer, grant, tag: see GrantOffer
+  // Also of ReadGrants: peer, grant, group, tag, status: OK when DONE. Its pages are quiet
+  kGrantEnded,
+  // Also of Pulls: peer, grant, transfer, status: OK when DONE. Its memory is quiet
+  kTransferEnded,
+  kMessage,          // peer, tag_number, message
+  kEventsLost,       // tag_number: how many. Delivered before those that are left
   kGrantGroupEnded,  // group, tag, status: OK when DONE. The pages of all its Grants are quiet
 };
 

@@ -235,14 +235,14 @@ TEST_P(PullHandoff, SealTellsWhatNeverTicked) {
 TEST_P(PullHandoff, LayoutsThatDiffer) {
   std::mt19937_64 random(test_seed());
   for (const TokenOrder order : {TokenOrder::kNHD, TokenOrder::kHND}) {
-    for (const auto& [from, to] : {std::pair{16u, 64u}, {64u, 16u}, {24u, 16u}}) {
+    for (const auto& [from, to] : {std::pair{16u, 64u}, std::pair{64u, 16u}, std::pair{24u, 16u}}) {
       Scenario scenario;
       scenario.source.block_tokens = from;
       scenario.target.block_tokens = to;
       scenario.source.order = TokenOrder::kNHD;
       scenario.target.order = order;
       scenario.tokens.begin = static_cast<uint32_t>(random() % 60);
-      scenario.tokens.end = scenario.tokens.begin + 120 + static_cast<uint32_t>(random() % 80);
+      scenario.tokens.end = scenario.tokens.begin + 60 + static_cast<uint32_t>(random() % 40);
       scenario.chunk_ends = {scenario.tokens.begin + 50, scenario.tokens.end};
       SCOPED_TRACE(std::to_string(from) + " to " + std::to_string(to));
       OnePull run(GetParam(), scenario, random());
@@ -322,9 +322,9 @@ TEST(PullPaths, OneOfThreeDiesInTheMiddle) {
         Scenario scenario;
         scenario.source.layers = scenario.target.layers = 12;
         scenario.source.block_tokens = scenario.target.block_tokens = 4;
-        scenario.source.num_blocks = scenario.target.num_blocks = 128;
-        scenario.tokens = {3, 400};
-        scenario.chunk_ends = {50, 120, 333, 400};
+        scenario.source.num_blocks = scenario.target.num_blocks = 32;
+        scenario.tokens = {3, 110};
+        scenario.chunk_ends = {20, 50, 109, 110};
         OnePull run(options, scenario, test_seed());
         run.offer();
         run.pull();
