@@ -124,6 +124,31 @@ TEST(EnginePull, ReaderCancelsAndAsksForTheSourcesCounts) {
   EXPECT_TRUE(is_free(pair));
 }
 
+// Reads are on their way when the source's word is here: their bytes may still come.
+TEST(EnginePull, IsNotQuietWhileAReadIsOut) {
+  baton_loopback_plan plan = EnginePair::default_plan();
+  plan.delay_min_ns = plan.delay_max_ns = 10 * kMs;
+  EnginePair pair(plan);
+  pair.start_pull();
+  pair.seal();
+  pair.turns();
+  pair.advance(10 * kMs);
+  pair.turns();  // the immediates came, and the reads are out
+  auto& pull = static_cast<PullState&>(*pair.grant);
+  ASSERT_GT(pull.ops_out(), 0u);
+  pair.cancel_grant();
+  pair.receiver().turn();
+  pair.deliver<Cancel>(pair.receiver());
+  pair.deliver<Quiesced>(pair.writer());
+  pair.turns();
+  EXPECT_GT(pull.ops_out(), 0u);
+  EXPECT_EQ(pair.grant->life.state(), State::kCancelling);
+  pair.advance(10 * kMs);
+  settle(pair);
+  EXPECT_EQ(pair.grant->life.state(), State::kCancelled);
+  EXPECT_EQ(pair.transfer->life.state(), State::kCancelled);
+}
+
 TEST(EnginePull, SourceCancelsAndRefusesAtOnce) {
   EnginePair pair(slow_plan());
   pair.start_pull();
