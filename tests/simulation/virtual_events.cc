@@ -33,6 +33,8 @@ const char* event_name(EventKind kind) {
       return "event: message";
     case EventKind::kEventsLost:
       return "event: events lost";
+    case EventKind::kGrantGroupEnded:
+      return "event: group ended";
   }
   return "event";
 }
@@ -107,6 +109,7 @@ void VirtualRun::on_event(Life& life, const Event& event) {
       life.grants[grant]->on_message(event);
       return;
     }
+    case EventKind::kGrantGroupEnded:
     case EventKind::kEventsLost:
       FAIL() << event.tag_number << " events were lost, though they are polled all the time";
   }
