@@ -134,6 +134,7 @@ Status ControlPlaneImpl::on_frame(Link& link, std::span<const uint8_t> frame) {
   auto message = wire::decode(frame);
   if (!message.is_ok()) return message.status();
   if (link.stage == Stage::kUp) return on_peer_message(link, *message);
+  if (link.stage == Stage::kObserver) return on_observer_message(link, *message);
   return on_handshake_message(link, *message);
 }
 
@@ -173,6 +174,10 @@ void ControlPlaneImpl::decide_hello(Link& link) {
   const auto agreed = check_hello(options_, options_.boot_id, link.hello, link.authenticated);
   if (!agreed.is_ok()) {
     refuse_hello(link, agreed.status(), 0);
+    return;
+  }
+  if (link.hello.role == wire::HelloRole::kObserver) {
+    accept_observer(link, agreed->version, agreed->features);
     return;
   }
   while (Link* other = other_of_name(link, link.hello.name)) {

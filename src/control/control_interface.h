@@ -58,6 +58,12 @@ class ControlHandler {
   // Not called once the peer is down.
   virtual void on_stream_failed(PeerId peer, PathEpoch epoch, const Status& why) = 0;
 
+  // A peer that was up is lost without a Goodbye, `silent_ns` after its last sign of life.
+  // on_peer_down follows.
+  virtual void on_peer_lost_after(PeerId, int64_t /*silent_ns*/) {}
+  // What an observer is told; at most wire::kMaxStateBytes.
+  virtual std::string describe_state(wire::StateFormat) { return {}; }
+
   // At or after the time of set_alarm(), and then of the value returned (INT64_MAX: none).
   virtual int64_t on_alarm(int64_t now_ns) = 0;
 };

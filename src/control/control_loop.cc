@@ -426,6 +426,10 @@ void ControlPlaneImpl::link_timer(Link& link, int64_t now_ns) {
     drop(link);
   } else if (link.stage == Stage::kHeld) {
     held_too_long(link);
+  } else if (link.stage == Stage::kObserver) {
+    logger_.info("\"{}\" drops the observer at {}: it had {} ms", options_.name, link.remote.text(),
+                 options_.limits.observer_timeout_ms);
+    drop(link);
   } else {
     const uint32_t limit_ms =
         link.is_dialer ? options_.dial_timeout_ms : options_.limits.hello_timeout_ms;

@@ -43,7 +43,8 @@ Status ControlOptions::validate() const {
   if ((required_features & ~features) != 0)
     return invalid("required_features has bits that features lacks");
   if (limits.max_half_open == 0 || limits.max_peers == 0 || limits.hello_timeout_ms == 0 ||
-      limits.probe_timeout_ms == 0 || limits.send_queue_bytes == 0) {
+      limits.probe_timeout_ms == 0 || limits.send_queue_bytes == 0 ||
+      limits.observer_timeout_ms == 0) {
     return invalid("a limit is 0");
   }
   return Status::ok();

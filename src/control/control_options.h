@@ -17,13 +17,19 @@ namespace baton::control {
 
 inline constexpr uint16_t kProtocolVersion = 2;
 
+// Feature bits.
+// This side serves observers: it knows HelloRole, StateRequest and StateReply.
+inline constexpr uint64_t kFeatureObservers = 1;
+
 struct ControlLimits {
   uint32_t max_half_open = 64;  // connections that have not proven themselves; oldest evicted
   // Connections that have; and as many again that are held or leaving, of which the oldest is
   // evicted.
   uint32_t max_peers = 1024;
-  uint32_t hello_timeout_ms = 2000;  // from accept to a proven hello, and from there to up
-  uint32_t probe_timeout_ms = 1000;  // how long a live connection has to defend its name
+  uint32_t max_observers = 4;            // at a time; one more is refused
+  uint32_t observer_timeout_ms = 10000;  // from an observer's Welcome to its end
+  uint32_t hello_timeout_ms = 2000;      // from accept to a proven hello, and from there to up
+  uint32_t probe_timeout_ms = 1000;      // how long a live connection has to defend its name
   // Bytes waiting for one peer. A message that finds the queue empty is always taken.
   size_t send_queue_bytes = size_t{16} << 20;
   // How long stop() waits for Goodbyes to leave.

@@ -21,6 +21,12 @@ bool is_hello_message(const wire::Message& message) {
          std::holds_alternative<wire::Confirm>(message);
 }
 
+// What only an observer may say, or be told.
+bool is_observers_message(const wire::Message& message) {
+  return std::holds_alternative<wire::StateRequest>(message) ||
+         std::holds_alternative<wire::StateReply>(message);
+}
+
 }  // namespace
 
 Status ControlPlaneImpl::queue(Link& link, const wire::Message& message) {
@@ -82,6 +88,8 @@ void ControlPlaneImpl::fail(Link& link, const Status& why) {
   }
   const bool tell_peer = link.is_known() && why.code() != StatusCode::kPeerLost;
   if (tell_peer) queue(link, wire::Goodbye{told.code(), told.message()}).ignore();
+  if (link.stage == Stage::kUp && why.code() == StatusCode::kPeerLost && !link.took_leave)
+    handler_->on_peer_lost_after(link.peer, clock_.now_ns() - link.beats.last_received_ns);
   end_peer(link, told);
   if (link.fd && link.has_output() && why.code() != StatusCode::kPeerLost) {
     linger(link);
@@ -141,11 +149,17 @@ void ControlPlaneImpl::drop(Link& link) {
 
 Status ControlPlaneImpl::on_peer_message(Link& link, wire::Message& message) {
   if (const auto* beat = std::get_if<wire::Heartbeat>(&message)) return on_heartbeat(link, *beat);
-  if (const auto* goodbye = std::get_if<wire::Goodbye>(&message))
+  if (const auto* goodbye = std::get_if<wire::Goodbye>(&message)) {
+    link.took_leave = true;
     return said_goodbye(link, *goodbye);
+  }
   if (is_hello_message(message)) {
     return Status(StatusCode::kProtocolError,
                   std::string(wire::message_name(message)) + " after the hello");
+  }
+  if (is_observers_message(message)) {
+    return Status(StatusCode::kProtocolError,
+                  std::string(wire::message_name(message)) + " of a peer");
   }
   handler_->on_message(link.peer, std::move(message));
   return Status::ok();

@@ -2,7 +2,8 @@
 //
 // Everything that is not under "any thread" belongs to the control thread. Its functions are spread
 // over control_plane.cc (mailbox), control_loop.cc (sockets and time), control_hello.cc (from Hello
-// to up), control_peers.cc (life and end of a peer) and control_streams.cc (data sockets).
+// to up), control_peers.cc (life and end of a peer), control_observers.cc (who only looks) and
+// control_streams.cc (data sockets).
 #pragma once
 
 #include <atomic>
@@ -135,6 +136,10 @@ class ControlPlaneImpl {
   Status on_describe(Link& link, wire::Describe& describe);
   void hold(Link& link, LinkId other, uint32_t timeout_ms);
   void decide_held(LinkId other);
+
+  // ---- control_observers.cc
+  void accept_observer(Link& link, uint16_t version, uint64_t features);
+  Status on_observer_message(Link& link, const wire::Message& message);
 
   // ---- control_peers.cc
   Status queue(Link& link, const wire::Message& message);

@@ -53,7 +53,8 @@ Result<Agreement> check_hello(const ControlOptions& options, const BootId& our_b
   if (hello.boot_id == our_boot) {
     return Status(StatusCode::kInvalidArgument, "\"" + options.name + "\" dialled itself");
   }
-  if (hello.name == options.name) {
+  // An observer is nobody's peer, so it may have any name.
+  if (hello.name == options.name && hello.role == wire::HelloRole::kPeer) {
     return Status(StatusCode::kAddressInUse,
                   "both ends are named \"" + options.name + "\"; names are to be unique");
   }

@@ -48,6 +48,7 @@ enum class Stage : uint8_t {
   kOpening,   // data socket, acceptor: the dialer's opening is arriving
   kAnswer,    // data socket, dialer: the acceptor's answer is arriving
   kHandOver,  // data socket, acceptor: the answer is leaving
+  kObserver,  // no peer: its one question may come, or its answer is leaving
   kClosing,   // the last bytes are leaving; then the end of the stream, or the deadline
 };
 
@@ -113,6 +114,7 @@ class Link {
   bool was_proven = false;    // no longer counts as half-open
   bool write_wanted = false;  // EPOLLOUT is on
   bool read_paused = false;   // EPOLLIN is off: it is held, and has sent more than is read then
+  bool took_leave = false;    // it said Goodbye
   bool end_sent = false;      // kClosing: shutdown(SHUT_WR) is done
   int64_t deadline_ns = INT64_MAX;
   SocketAddress remote;
@@ -157,6 +159,9 @@ class Link {
   OpeningBytes opening{};
   AnswerBytes answer{};
   size_t received = 0;  // of opening or answer
+
+  // ---- observer
+  bool was_answered = false;
 };
 
 }  // namespace baton::control

@@ -29,6 +29,7 @@ void read(Reader& r, const fb::Hello& in, Hello& out) {
   r.text("address", in.address(), out.address);
   out.known_session = in.known_session();
   read_fixed(in.known_boot(), out.known_boot);
+  out.role = HelloRole{in.role()};
 }
 
 void read(Reader& r, const fb::Welcome& in, Welcome& out) {
@@ -224,6 +225,16 @@ void read(Reader& r, const fb::ReadDone& in, ReadDone& out) {
   r.text("message", in.message(), out.message);
 }
 
+void read(Reader&, const fb::StateRequest& in, StateRequest& out) {
+  out.format = StateFormat{in.format()};
+}
+
+void read(Reader& r, const fb::StateReply& in, StateReply& out) {
+  std::vector<uint8_t> text;
+  r.scalars("text", in.text(), text);
+  out.text.assign(text.begin(), text.end());
+}
+
 template <typename Native, typename Table>
 Message read_as(Reader& r, const Table* in) {
   Native out;
@@ -277,6 +288,10 @@ Message read_body(Reader& r, const fb::Envelope& in) {
       return read_as<ReadStart>(r, in.body_as_ReadStart());
     case fb::Body::ReadDone:
       return read_as<ReadDone>(r, in.body_as_ReadDone());
+    case fb::Body::StateRequest:
+      return read_as<StateRequest>(r, in.body_as_StateRequest());
+    case fb::Body::StateReply:
+      return read_as<StateReply>(r, in.body_as_StateReply());
     case fb::Body::NONE:
       break;
   }

@@ -37,7 +37,8 @@ EncodedBody add(Builder& b, const Hello& m) {
   const auto address = b.CreateString(m.address);
   return {fb::Body::Hello,
           fb::CreateHello(b, m.protocol_min, m.protocol_max, m.features, m.required_features, name,
-                          &boot_id, m.incarnation, &nonce, address, m.known_session, &known_boot)
+                          &boot_id, m.incarnation, &nonce, address, m.known_session, &known_boot,
+                          static_cast<uint8_t>(m.role))
               .Union()};
 }
 
@@ -246,6 +247,16 @@ EncodedBody add(Builder& b, const ReadDone& m) {
   const auto message = b.CreateString(m.message);
   return {fb::Body::ReadDone,
           fb::CreateReadDone(b, m.grant.value, number(m.code), m.units, message).Union()};
+}
+
+EncodedBody add(Builder& b, const StateRequest& m) {
+  return {fb::Body::StateRequest,
+          fb::CreateStateRequest(b, static_cast<uint8_t>(m.format)).Union()};
+}
+
+EncodedBody add(Builder& b, const StateReply& m) {
+  const auto text = b.CreateVector(reinterpret_cast<const uint8_t*>(m.text.data()), m.text.size());
+  return {fb::Body::StateReply, fb::CreateStateReply(b, text).Union()};
 }
 
 // Texts for people are composed from anything; they are mended where a name would be refused. A

@@ -39,6 +39,7 @@ inline constexpr size_t kMaxNameBytes = 255;      // names of Contexts, sections
 inline constexpr size_t kMaxTextBytes = 1024;     // error texts, addresses
 inline constexpr size_t kMaxTagBytes = 4096;      // GrantOffer::tag
 inline constexpr size_t kMaxNotifyBytes = 65536;  // Notify::bytes
+inline constexpr size_t kMaxStateBytes = size_t{16} << 20;  // StateReply::text
 inline constexpr size_t kMaxPathAddressBytes = 256;  // the plug-in border's BATON_MAX_ADDRESS_BYTES
 inline constexpr size_t kMaxRails = 256;
 inline constexpr size_t kMaxSections = 65536;
@@ -61,6 +62,12 @@ inline constexpr uint8_t kMaxGeneration = 63;
 using HelloNonce = std::array<uint8_t, 16>;
 using StreamTicket = std::array<uint8_t, 32>;
 
+// What a dialer wants to be.
+enum class HelloRole : uint8_t {
+  kPeer = 0,      // to hand over and take over
+  kObserver = 1,  // to ask one StateRequest: no peer, and nobody's name
+};
+
 // First message of the dialer. Its encoding fits kMaxHelloBytes.
 struct Hello {
   uint16_t protocol_min = 0;  // [min, max], both included
@@ -74,6 +81,7 @@ struct Hello {
   std::string address;         // where the sender itself can be dialled
   uint64_t known_session = 0;  // session with the same peer that the dialer believes alive; 0: none
   BootId known_boot{};         // whose session that is
+  HelloRole role = HelloRole::kPeer;
 
   friend bool operator==(const Hello&, const Hello&) = default;
 };
@@ -365,12 +373,31 @@ struct Notify {
   friend bool operator==(const Notify&, const Notify&) = default;
 };
 
+// ---- Observers: no peers, they see what a Context is doing
+// ----------------------------------------
+
+enum class StateFormat : uint8_t { kText = 0, kJson = 1 };
+
+// An observer's only message after its Welcome.
+struct StateRequest {
+  StateFormat format = StateFormat::kText;
+
+  friend bool operator==(const StateRequest&, const StateRequest&) = default;
+};
+
+// Answers it; then the observer closes.
+struct StateReply {
+  std::string text;  // any bytes, at most kMaxStateBytes
+
+  friend bool operator==(const StateReply&, const StateReply&) = default;
+};
+
 // ---- Bytes --------------------------------------------------------------------------------------
 
-using Message =
-    std::variant<Hello, Welcome, Describe, Confirm, SectionsChanged, CachesChanged, Heartbeat,
-                 Goodbye, PathRequest, PathReply, GrantOffer, Cancel, Quiesced, GrantEnd,
-                 GrantEndAck, Fence, Fenced, Notify, Settle, Credits, ReadStart, ReadDone>;
+using Message = std::variant<Hello, Welcome, Describe, Confirm, SectionsChanged, CachesChanged,
+                             Heartbeat, Goodbye, PathRequest, PathReply, GrantOffer, Cancel,
+                             Quiesced, GrantEnd, GrantEndAck, Fence, Fenced, Notify, Settle,
+                             Credits, ReadStart, ReadDone, StateRequest, StateReply>;
 
 // "GrantOffer" and so on, for logs.
 const char* message_name(const Message& message);

@@ -9,7 +9,7 @@ constexpr std::array<const char*, std::variant_size_v<Message>> kNames = {
     "Hello",     "Welcome",  "Describe",    "Confirm",   "SectionsChanged", "CachesChanged",
     "Heartbeat", "Goodbye",  "PathRequest", "PathReply", "GrantOffer",      "Cancel",
     "Quiesced",  "GrantEnd", "GrantEndAck", "Fence",     "Fenced",          "Notify",
-    "Settle",    "Credits",  "ReadStart",   "ReadDone"};
+    "Settle",    "Credits",  "ReadStart",   "ReadDone",  "StateRequest",    "StateReply"};
 
 }  // namespace
 

@@ -89,6 +89,10 @@ Status check(const Hello& hello) {
   }
   BATON_RETURN_IF_ERROR(check_text("name", hello.name, kMaxNameBytes));
   BATON_RETURN_IF_ERROR(check_nonzero("incarnation", hello.incarnation));
+  if (hello.role > HelloRole::kObserver) {
+    return Status(StatusCode::kInvalidArgument,
+                  "role is " + std::to_string(static_cast<unsigned>(hello.role)));
+  }
   return check_text("address", hello.address, kMaxTextBytes);
 }
 
@@ -287,6 +291,16 @@ Status check(const ReadDone& done) {
   BATON_RETURN_IF_ERROR(check_nonzero("grant", done.grant.value));
   BATON_RETURN_IF_ERROR(check_code("code", done.code));
   return check_text("message", done.message, kMaxTextBytes);
+}
+
+Status check(const StateRequest& request) {
+  if (request.format <= StateFormat::kJson) return Status::ok();
+  return Status(StatusCode::kInvalidArgument,
+                "format is " + std::to_string(static_cast<unsigned>(request.format)));
+}
+
+Status check(const StateReply& reply) {
+  return check_limit("length of text", reply.text.size(), kMaxStateBytes);
 }
 
 }  // namespace

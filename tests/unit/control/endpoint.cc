@@ -219,6 +219,12 @@ void Endpoint::on_heartbeat_echo(PeerId, int64_t sent_ns) {
   changed_.notify_all();
 }
 
+void Endpoint::on_peer_lost_after(PeerId, int64_t silent_ns) {
+  const std::lock_guard lock(mutex_);
+  silences.push_back(silent_ns);
+  changed_.notify_all();
+}
+
 void Endpoint::on_stream(PeerId, PathEpoch epoch, base::UniqueFd stream) {
   const std::lock_guard lock(mutex_);
   streams.emplace_back(epoch, std::move(stream));

@@ -75,7 +75,10 @@ class Endpoint final : public baton::control::ControlHandler {
   std::vector<int64_t> echoes;
   std::vector<int64_t> alarms;
   std::vector<std::string> log;
-  std::vector<std::string> order;         // "up 1", "down 1": of all peers
+  std::vector<std::string> order;  // "up 1", "down 1": of all peers
+  std::vector<int64_t> silences;   // of peers lost without a Goodbye
+  // What observers are told. Set before anybody asks.
+  std::function<std::string(baton::wire::StateFormat)> state;
   std::function<int64_t(int64_t)> alarm;  // what on_alarm returns; INT64_MAX without it
   std::function<void()> on_each_message;  // called on the control thread, without the lock
 
@@ -93,6 +96,10 @@ class Endpoint final : public baton::control::ControlHandler {
   void on_stream(baton::PeerId peer, baton::PathEpoch epoch, baton::base::UniqueFd stream) override;
   void on_stream_failed(baton::PeerId peer, baton::PathEpoch epoch,
                         const baton::Status& why) override;
+  void on_peer_lost_after(baton::PeerId peer, int64_t silent_ns) override;
+  std::string describe_state(baton::wire::StateFormat format) override {
+    return state ? state(format) : "";
+  }
   int64_t on_alarm(int64_t now_ns) override;
 
   baton::base::ManualClock* const manual_;

@@ -119,6 +119,8 @@ TEST_P(Life, SilenceIsDeathAfterFiveSeconds) {
   expect_lost(peer, "\"raw\" at 127.0.0.1:");
   expect_lost(peer, "was silent for 5000 ms");
   EXPECT_TRUE(client.is_closed_by_peer());
+  decode_.stop();
+  EXPECT_EQ(decode_.silences, std::vector<int64_t>{5000 * kMs});
 }
 
 TEST_P(Life, AnyBytesAreASignOfLife) {
@@ -212,6 +214,8 @@ TEST_P(Life, AGoodbyeSaysWhy) {
     EXPECT_NE(why->message().find(one.goodbye.reason), std::string::npos) << why->message();
     EXPECT_TRUE(client.is_closed_by_peer());
   }
+  decode_.stop();
+  EXPECT_TRUE(decode_.silences.empty()) << "whoever takes leave has not died unnoticed";
 }
 
 TEST_P(Life, StopSaysGoodbyeAndCallsNobody) {

@@ -32,6 +32,24 @@ TEST(Limits, NotifyBytes) {
                  "Notify: length of bytes is 65537, at most 65536");
 }
 
+TEST(Limits, StateBytesAndFormats) {
+  EXPECT_TRUE(encode(StateReply{std::string(kMaxStateBytes, 'x')}).is_ok());
+  expect_refused(StateReply{std::string(kMaxStateBytes + 1, 'x')}, StatusCode::kOutOfRange,
+                 "StateReply: length of text is 16777217");
+  expect_refused(StateRequest{StateFormat{2}}, StatusCode::kInvalidArgument, "format is 2");
+  Hello hello;
+  hello.protocol_min = hello.protocol_max = 1;
+  hello.incarnation = 1;
+  hello.role = HelloRole::kObserver;
+  const auto frame = encode(hello);
+  ASSERT_TRUE(frame.is_ok());
+  const auto back = decode(std::span(*frame).subspan(kFramePrefixBytes));
+  ASSERT_TRUE(back.is_ok());
+  EXPECT_TRUE(*back == Message(hello));
+  hello.role = HelloRole{2};
+  expect_refused(hello, StatusCode::kInvalidArgument, "role is 2");
+}
+
 TEST(Limits, TagBytes) {
   GrantOffer offer = kv_offer();
   offer.tag.assign(kMaxTagBytes, '\n');

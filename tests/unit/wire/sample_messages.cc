@@ -147,6 +147,8 @@ std::vector<wire::Message> sample_messages() {
   all.emplace_back(
       wire::ReadStart{GrantId(6), {{0, 0}, {wire::kMaxSlotIndex, wire::kMaxGeneration}}, {1, 9}});
   all.emplace_back(wire::ReadDone{GrantId(6), StatusCode::kDeadlineExceeded, 42, "too late"});
+  all.emplace_back(wire::StateRequest{wire::StateFormat::kJson});
+  all.emplace_back(wire::StateReply{std::string("two\nlines\0", 10)});
   return all;
 }
 
