@@ -37,7 +37,7 @@ class Mpi : public testing::Test {
     // A read of its output may wait for as long as a rank may.
     auto job = start_command(BATON_MPIRUN, arguments);
     std::string text;
-    while (const auto line = job.read_line(std::chrono::seconds(60))) text += *line + "\n";
+    while (const auto line = job.read_line(std::chrono::seconds(150))) text += *line + "\n";
     ASSERT_TRUE(job.wait_exit().has_value()) << "ranks were left:\n" << text;
     for (int rank = 0; rank < ranks; ++rank) {
       const bool is_ok = text.find("RANK " + std::to_string(rank) + " OK\n") != std::string::npos;
@@ -52,6 +52,8 @@ class Mpi : public testing::Test {
 TEST_F(Mpi, TwoRanksHandOverToEachOther) { run(2, "ring"); }
 TEST_F(Mpi, FourRanksHandOverInARing) { run(4, "ring"); }
 TEST_F(Mpi, ThreeWritersSendTheirHeadsToOne) { run(4, "fan_in"); }
+TEST_F(Mpi, ThreeWritersOfOneGroup) { run(4, "group"); }
+TEST_F(Mpi, AWriterThatIsKilledFailsItsGroup) { run(4, "group_writer_killed", 1); }
 TEST_F(Mpi, AWriterThatExitsIsLostAndTheOthersFinish) { run(4, "writer_exits", 1); }
 TEST_F(Mpi, AWriterThatIsKilledIsLostAndTheOthersFinish) { run(4, "writer_killed", 1); }
 TEST_F(Mpi, AReceiverThatExitsLeavesAllWritersInDoubt) { run(4, "receiver_exits", 0); }

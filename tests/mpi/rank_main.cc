@@ -6,6 +6,9 @@
 //   fan_in     ranks 1, 2, 3 send their heads to rank 0, which holds them all
 //   writer_exits, writer_killed       as fan_in, and rank 1 goes in the middle
 //   receiver_exits, receiver_killed   as fan_in, and rank 0 goes in the middle
+//   group, group_writer_killed        the same by one group of Grants: when rank 1 goes, the Grants
+//   of
+//                                     the others are cancelled
 #include <mpi.h>
 #include <unistd.h>
 
@@ -26,8 +29,8 @@ namespace {
 
 using baton::StatusCode;
 
-constexpr uint32_t kWaitMs = 20'000;
-constexpr int64_t kSoonMs = 10'000;  // a rank that went is noticed at once; this only bounds it
+constexpr uint32_t kWaitMs = 60'000;
+constexpr int64_t kSoonMs = 30'000;  // a rank that went is noticed at once; this only bounds it
 constexpr size_t kAddressBytes = 256;
 constexpr HeadSlice kAllHeads{0, RankCache::kHeadsTotal};
 
@@ -98,8 +101,11 @@ baton::Grant grant_to(baton::Context& context, baton::PeerId peer, const RankCac
   return take(context.grant(request), "grant");
 }
 
-baton::Transfer push_from(baton::Context& context, const RankCache& source) {
-  const auto offer = take(context.wait_offer("to " + std::to_string(rank), kWaitMs), "wait_offer");
+std::string own_tag() { return "to " + std::to_string(rank); }
+
+baton::Transfer push_from(baton::Context& context, const RankCache& source,
+                          const std::string& tag) {
+  const auto offer = take(context.wait_offer(tag, kWaitMs), "wait_offer");
   baton::PushRequest push;
   push.grant = offer.id;
   push.cache = source.id();
@@ -118,7 +124,7 @@ void ring() {
   const auto peer =
       take(context.connect(addresses[static_cast<size_t>(before)], kWaitMs), "connect");
   auto grant = grant_to(context, peer, target, before);
-  auto transfer = push_from(context, source);
+  auto transfer = push_from(context, source, own_tag());
   check_ok(transfer.seal(), "seal");
   check_ok(grant.wait(kWaitMs), "Grant::wait");
   check_ok(transfer.wait(kWaitMs), "Transfer::wait");
@@ -195,7 +201,7 @@ void send_slice(Fate own_fate, Fate receiver_fate) {
   RankCache source(context, "source", slice_of(rank));
   source.fill(seed_of(rank));
   exchange_addresses(context);
-  auto transfer = push_from(context, source);
+  auto transfer = push_from(context, source, own_tag());
   auto word = take(context.create_progress_word(), "create_progress_word");
   check_ok(transfer.submit_chunk({RankCache::kTokens, &word, 0}), "submit_chunk");
   check_ok(word.advance_to(2), "advance_to");
@@ -222,11 +228,82 @@ void fan_in(Fate writer_fate, Fate receiver_fate) {
   }
 }
 
+// ---- a group of Grants
+
+constexpr const char* kGroupTag = "group";
+
+void receive_group(Fate writer_fate) {
+  auto context = open_context();
+  RankCache target(context, "target", kAllHeads);
+  const auto addresses = exchange_addresses(context);
+  baton::GrantGroupRequest request;
+  request.cache = target.id();
+  request.tag = kGroupTag;
+  request.tokens = RankCache::kTokens;
+  request.block_lists = {target.blocks()};
+  for (int writer = 1; writer < ranks; ++writer) {
+    const auto peer =
+        take(context.connect(addresses[static_cast<size_t>(writer)], kWaitMs), "connect");
+    request.writers.push_back({peer, "source"});
+  }
+  auto group = take(context.grant_group(request), "grant_group");
+  check_ok(group.gate(1).wait(kWaitMs), "second layer");
+  const int64_t start = now_ms();
+  for (int writer = 1; writer < ranks; ++writer) tell(writer);
+  const bool fails = writer_fate != Fate::kStays;
+  const auto end = group.wait(kWaitMs);
+  check_code(end, fails ? StatusCode::kPeerLost : StatusCode::kOk, "the group");
+  check(now_ms() - start < kSoonMs || !fails, "told late");
+  for (int writer = 1; writer < ranks; ++writer) {
+    check_same(target.check(seed_of(writer), slice_of(writer), fails ? 2 : RankCache::kLayers),
+               "heads of one rank");
+    const auto part = group.grant(static_cast<uint32_t>(writer - 1))->status();
+    const auto code = writer == 1 ? StatusCode::kPeerLost : StatusCode::kCancelled;
+    check_code(part, fails ? code : StatusCode::kOk, "Grant of rank " + std::to_string(writer));
+  }
+  check_code(group.gate(RankCache::kLayers - 1).poll(), end.code(), "last layer");
+  check_same(target.check_rest(), "rest of the target");
+  for (int writer = 1; writer < ranks; ++writer) {
+    if (writer != 1 || !fails) hear(writer);
+  }
+}
+
+void send_to_group(Fate writer_fate) {
+  auto context = open_context();
+  RankCache source(context, "source", slice_of(rank));
+  source.fill(seed_of(rank));
+  exchange_addresses(context);
+  auto transfer = push_from(context, source, kGroupTag);
+  auto word = take(context.create_progress_word(), "create_progress_word");
+  check_ok(transfer.submit_chunk({RankCache::kTokens, &word, 0}), "submit_chunk");
+  check_ok(word.advance_to(2), "advance_to");
+  hear(0);
+  if (rank == 1 && writer_fate != Fate::kStays) go(writer_fate);
+  // Of a group that fails nobody seals: the cancel must end it.
+  if (writer_fate == Fate::kStays) check_ok(transfer.seal(), "seal");
+  check_code(transfer.wait(kWaitMs),
+             writer_fate == Fate::kStays ? StatusCode::kOk : StatusCode::kCancelled, "Transfer");
+  tell(0);
+}
+
+void by_group(Fate writer_fate) {
+  check(ranks == 4, "this case has 4 ranks");
+  if (rank == 0) {
+    receive_group(writer_fate);
+  } else {
+    send_to_group(writer_fate);
+  }
+}
+
 void run_case(const std::string& name) {
   if (name == "ring") {
     ring();
   } else if (name == "fan_in") {
     fan_in(Fate::kStays, Fate::kStays);
+  } else if (name == "group") {
+    by_group(Fate::kStays);
+  } else if (name == "group_writer_killed") {
+    by_group(Fate::kIsKilled);
   } else if (name == "writer_exits") {
     fan_in(Fate::kExits, Fate::kStays);
   } else if (name == "writer_killed") {
@@ -250,7 +327,7 @@ int main(int argc, char** argv) {
   const std::string name = argc > 1 ? argv[1] : "";
   baton_test::run_case(name);
   std::printf("RANK %d OK\n", baton_test::rank);
-  if (name == "ring" || name == "fan_in") {
+  if (name == "ring" || name == "fan_in" || name == "group") {
     MPI_Finalize();
     return 0;
   }
