@@ -17,6 +17,7 @@
 #include "tests/support/command.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/test_main.h"
+#include "tests/support/wait_until.h"
 
 namespace baton_test {
 namespace {
@@ -150,6 +151,11 @@ TEST_F(Netns, LinkDownInTheMiddleTellsBothByTheirSilenceAndLinkUpLetsThemMeetAga
   EXPECT_EQ(ask(*decode_, "foreign", "FOREIGN "), "0");
   EXPECT_EQ(ask(*decode_, "poison", "POISONED"), "");
   set_link("up");
+  // The kernel may take a moment to find the neighbour that it had given up.
+  EXPECT_TRUE(wait_until([&] {
+    EXPECT_TRUE(decode_->write_line("connect " + address_));
+    return decode_->read_line(std::chrono::seconds(40)).value_or("?") == "CONNECTED";
+  }));
   expect_hand_off("s", kOverwritten);
 }
 
