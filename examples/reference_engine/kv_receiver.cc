@@ -70,64 +70,47 @@ Result<Incoming> KvReceiver::open(const OpenRequest& request) {
   incoming.sequence->advance(request.tokens);
   const std::span<const uint32_t> blocks =
       incoming.sequence->blocks().first(pool_.shape().blocks_for(request.tokens));
-  baton::GrantRequest grant;
-  grant.cache = node_.cache().id();
-  grant.source_cache = kCacheName;
-  grant.tag = grant_tag(request.session, request.id, options_.rank);
-  grant.tokens = {0, request.tokens};
-  grant.block_lists = {{blocks.begin(), blocks.end()}};
-  grant.deadline_ms = options_.deadline_ms;
-  for (const Writer& writer : writers_) {
-    grant.peer = writer.peer;
-    auto granted = node_.context().grant(grant);
-    if (!granted.is_ok()) {
-      cancel(incoming, "another writer has no Grant");
-      wait_end(incoming).ignore();
-      return granted.status();
-    }
-    incoming.grants.push_back(std::move(*granted));
-  }
+  baton::GrantGroupRequest group;
+  group.cache = node_.cache().id();
+  group.tag = grant_tag(request.session, request.id, options_.rank);
+  group.tokens = {0, request.tokens};
+  group.block_lists = {{blocks.begin(), blocks.end()}};
+  group.deadline_ms = options_.deadline_ms;
+  for (const Writer& writer : writers_) group.writers.push_back({writer.peer, kCacheName});
+  auto granted = node_.context().grant_group(group);
+  if (!granted.is_ok()) return granted.status();
+  incoming.grants = std::move(*granted);
   return incoming;
 }
 
 Status KvReceiver::wait_layer(const Incoming& incoming, uint32_t layer,
                               const std::function<Status()>& check) const {
   const int64_t end_ns = now_ns() + int64_t{options_.deadline_ms + kEndsAfterMs} * 1'000'000;
-  for (const baton::Grant& grant : incoming.grants) {
-    const baton::Gate gate = grant.gate(layer);
-    while (!gate.is_open()) {
-      BATON_RETURN_IF_ERROR(check());
-      if (now_ns() > end_ns) {
-        return {StatusCode::kDeadlineExceeded, "layer " + std::to_string(layer) + " never came"};
-      }
-      gate.wait(kWaitSliceMs).ignore();
+  const baton::Gate gate = incoming.grants.gate(layer);
+  while (!gate.is_open()) {
+    BATON_RETURN_IF_ERROR(check());
+    if (now_ns() > end_ns) {
+      return {StatusCode::kDeadlineExceeded, "layer " + std::to_string(layer) + " never came"};
     }
-    const Status status = gate.poll();
-    if (!status.is_ok()) {
-      return {status.code(), "layer " + std::to_string(layer) + ": " + status.message()};
-    }
+    gate.wait(kWaitSliceMs).ignore();
   }
-  return Status::ok();
+  const Status status = gate.poll();
+  if (status.is_ok()) return status;
+  return {status.code(), "layer " + std::to_string(layer) + ": " + status.message()};
 }
 
 Status KvReceiver::wait_end(const Incoming& incoming) const {
-  Status first;
-  for (const baton::Grant& grant : incoming.grants) {
-    const Status status = grant.wait(options_.deadline_ms + kEndsAfterMs);
-    if (first.is_ok()) first = status;
-  }
-  return first;
+  return incoming.grants.wait(options_.deadline_ms + kEndsAfterMs);
 }
 
 void KvReceiver::cancel(Incoming& incoming, const std::string& reason) {
-  for (baton::Grant& grant : incoming.grants) grant.cancel(reason);
+  incoming.grants.cancel(reason);
 }
 
 RankArrivals KvReceiver::arrivals(const Incoming& incoming) {
   RankArrivals out;
   out.seen_ns = incoming.seen_ns;
-  for (const baton::Grant& grant : incoming.grants) {
-    const baton::GrantRecord record = grant.record();
+  for (const baton::GrantRecord& record : incoming.grants.records()) {
     out.placed_ns.resize(std::max(out.placed_ns.size(), record.layers.size()));
     for (size_t i = 0; i < record.layers.size(); ++i) {
       out.placed_ns[i] = std::max(out.placed_ns[i], record.layers[i].placed_ns);

@@ -1,5 +1,6 @@
-// KvReceiver: how one process of the decode side gets the KV heads that it holds: a Grant for each
-// prefill rank that owns some of them, and a layer is here when every Grant's Gate of it is open.
+// KvReceiver: how one process of the decode side gets the KV heads that it holds: a group of
+// Grants, one for each prefill rank that owns some of them, whose Gate of a layer opens when all
+// have sent it.
 //
 // Invariants:
 //  1. A request's pages stay until all its Grants have ended.
@@ -33,7 +34,7 @@ inline constexpr const char* kCancelledOnPurpose = "cancelled on purpose";
 struct Incoming {
   OpenRequest request;
   std::optional<Sequence> sequence;
-  std::vector<baton::Grant> grants;
+  baton::GrantGroup grants;
   std::vector<int64_t> seen_ns;  // per layer: the first step's attention passed its gates
 };
 

@@ -94,11 +94,6 @@ PrefillRank::PrefillRank(EngineNode& node, KvPool& pool, const EngineOptions& op
       owned_heads_(owned_kv_heads_of(node.model().config(),
                                      parts_of_rank(options.rank, options.prefill_tp))) {}
 
-bool PrefillRank::is_sending_to(baton::PeerId peer) const {
-  return std::any_of(sending_.begin(), sending_.end(),
-                     [peer](const Sending& sending) { return sending.job.peer == peer; });
-}
-
 Result<bool> PrefillRank::start(const PrefillJob& job) {
   const auto tokens = static_cast<uint32_t>(job.request.tokens.size());
   auto sequence = tokens == 0

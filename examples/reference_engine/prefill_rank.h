@@ -51,9 +51,8 @@ class PrefillRank {
   void on_transfer_ended(const baton::Event& event);
   std::vector<Finished> take_finished();
 
-  // Hand-offs under way: of anybody, or of this peer.
+  // Hand-offs are under way.
   bool is_sending() const { return !sending_.empty(); }
-  bool is_sending_to(baton::PeerId peer) const;
 
  private:
   // A request whose bytes may still fly.

@@ -26,7 +26,7 @@ constexpr int kWaitSliceMs = 100;
 
 Status PrefillServer::serve() {
   while (!interrupted()) {
-    BATON_RETURN_IF_ERROR(handle_events());
+    handle_events();
     if (team_ != nullptr) BATON_RETURN_IF_ERROR(handle_ranks());
     if (may_start()) BATON_RETURN_IF_ERROR(start_next());
     for (PrefillRank::Finished& one : own_.take_finished()) {
@@ -41,15 +41,17 @@ Status PrefillServer::serve() {
   return Status::ok();
 }
 
-Status PrefillServer::handle_events() {
+void PrefillServer::handle_events() {
+  if (take_events() || may_start()) return;
+  wait_for_something();
+  take_events();
+}
+
+bool PrefillServer::take_events() {
   std::array<Event, 16> events;
-  size_t count = node_.context().poll_events(events);
-  if (count == 0 && !may_start()) {
-    wait_for_something();
-    count = node_.context().poll_events(events);
-  }
+  const size_t count = node_.context().poll_events(events);
   for (size_t i = 0; i < count; ++i) handle(events[i]);
-  return Status::ok();
+  return count > 0;
 }
 
 void PrefillServer::wait_for_something() {
@@ -137,15 +139,20 @@ void PrefillServer::on_withdrawal(const Event& event) {
     return job.peer == event.peer && job.request.id == *id;
   };
   // What the ranks were told of fails there; the rest is forgotten.
-  for (auto& [key, asked] : asked_) asked.is_withdrawn |= is_it(asked.job);
+  for (auto& [key, asked] : asked_) {
+    if (is_it(asked.job)) withdraw(key, asked);
+  }
   const auto first = queue_.begin() + (front_was_told_ ? 1 : 0);
   queue_.erase(std::remove_if(first, queue_.end(), is_it), queue_.end());
 }
 
+void PrefillServer::withdraw(uint64_t key, Asked& asked) {
+  asked.is_withdrawn = true;
+  if (team_ != nullptr) team_->send_all(RankMessage::kWithdraw, key).ignore();
+}
+
 bool PrefillServer::is_withdrawn(const PrefillJob& job) {
-  std::array<Event, 16> events;
-  const size_t count = node_.context().poll_events(events);
-  for (size_t i = 0; i < count; ++i) handle(events[i]);
+  take_events();
   const auto asked = asked_.find(job.key);
   return asked != asked_.end() && asked->second.is_withdrawn;
 }
@@ -163,6 +170,9 @@ void PrefillServer::on_peer_down(const Event& event) {
   const bool was_waiting = gone != queue_.end();
   queue_.erase(gone, queue_.end());
   std::erase_if(outbox_, [&event](const Outgoing& one) { return one.peer == event.peer; });
+  for (auto& [key, asked] : asked_) {
+    if (asked.job.peer == event.peer) withdraw(key, asked);
+  }
   peer_gone_ = true;
   peer_gone_early_ |= was_waiting || is_busy_for(event.peer);
   progress_.say("the decode process is gone");

@@ -36,7 +36,15 @@ class PrefillServer {
         progress_(progress),
         team_(team),
         own_(node, pool, options, progress, team != nullptr ? &team->sums() : nullptr,
-             [this](const PrefillJob& job) { return is_withdrawn(job); }) {}
+             [this](const PrefillJob& job) { return is_withdrawn(job); }) {
+    // A rank may wait for the Grant of a request that is withdrawn meanwhile.
+    if (team_ != nullptr) team_->call_while_waiting([this] { take_events(); });
+  }
+  PrefillServer(const PrefillServer&) = delete;
+  PrefillServer& operator=(const PrefillServer&) = delete;
+  ~PrefillServer() {
+    if (team_ != nullptr) team_->call_while_waiting(nullptr);
+  }
 
   // Serves until interrupted (OK) or, with options.once, until the first peer is gone: OK when
   // nothing of its was under way, else kPeerLost. kPeerLost, too, when a rank is gone.
@@ -57,13 +65,17 @@ class PrefillServer {
   };
 
   // Handles what waits; with nothing to do, waits for something.
-  baton::Status handle_events();
+  void handle_events();
+  // Handles some events; false: there were none.
+  bool take_events();
   // Until an event, a message of a rank, or a moment has passed.
   void wait_for_something();
   void handle(const baton::Event& event);
   void on_message(const baton::Event& event);
   void on_withdrawal(const baton::Event& event);
   void on_peer_down(const baton::Event& event);
+  // Its ranks need not wait for its Grants.
+  void withdraw(uint64_t key, Asked& asked);
   // Handles what has come meanwhile, too.
   bool is_withdrawn(const PrefillJob& job);
   baton::Status handle_ranks();

@@ -26,9 +26,10 @@ enum class RankMessage : uint32_t {
   kArrivals,    // decode rank: RankArrivals
   kShowKv,      // leader -> decode rank: all KV of the request. Answer: kKv, a KvImage's bytes
   kKv,
-  kAbandon,  // leader -> decode rank: cancel the Grants, wait until the pages are quiet. kDone
-  kRelease,  // leader -> decode rank: forget the request
-  kDone,     // decode rank: a Status
+  kAbandon,   // leader -> decode rank: cancel the Grants, wait until the pages are quiet. kDone
+  kRelease,   // leader -> decode rank: forget the request
+  kDone,      // decode rank: a Status
+  kWithdraw,  // leader -> prefill rank: nobody waits for this request any more
 };
 
 struct RankReady {

@@ -7,6 +7,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 
@@ -74,11 +75,39 @@ Result<RankHome> settle_in(const EngineOptions& options, Progress& progress) {
   return home;
 }
 
+// What a prefill rank was told and has not done.
+struct PrefillOrders {
+  std::deque<PrefillJob> queue;
+  std::set<uint64_t> withdrawn;  // keys
+};
+
+// Takes the messages that are there. kPeerLost: no more will come.
+Status take_orders(RankPipe& pipe, PrefillOrders& orders) {
+  while (true) {
+    auto message = pipe.poll();
+    if (!message.is_ok()) return message.status();
+    if (!*message) return Status::ok();
+    if ((*message)->kind == static_cast<uint32_t>(RankMessage::kWithdraw)) {
+      orders.withdrawn.insert((*message)->key);
+      continue;
+    }
+    auto request = decode_request((*message)->bytes);
+    if (!request.is_ok()) return request.status();
+    orders.queue.push_back({(*message)->key, {}, std::move(*request)});
+  }
+}
+
 // Computes what the leader says, until it closes the pipe.
 Status serve_prefill(RankHome& home, const EngineOptions& options, Progress& progress,
                      RankPipe& pipe) {
-  PrefillRank own(*home.node, *home.pool, options, progress, home.group.get());
-  std::deque<PrefillJob> queue;
+  PrefillOrders orders;
+  std::deque<PrefillJob>& queue = orders.queue;
+  PrefillRank own(*home.node, *home.pool, options, progress, home.group.get(),
+                  [&pipe, &orders](const PrefillJob& job) {
+                    // The end of the pipe is seen again below.
+                    take_orders(pipe, orders).ignore();
+                    return orders.withdrawn.contains(job.key);
+                  });
   bool lacks_pages = false;
   while (!interrupted()) {
     pollfd entries[] = {{pipe.fd(), POLLIN, 0}, {home.node->context().event_fd(), POLLIN, 0}};
@@ -90,15 +119,10 @@ Status serve_prefill(RankHome& home, const EngineOptions& options, Progress& pro
       own.on_transfer_ended(events[i]);
       lacks_pages = false;
     }
-    auto message = pipe.poll();
-    if (!message.is_ok()) {
-      return message.code() == StatusCode::kPeerLost ? Status::ok() : message.status();
-    }
-    if (*message) {
-      auto request = decode_request((*message)->bytes);
-      if (!request.is_ok()) return request.status();
-      queue.push_back({(*message)->key, {}, std::move(*request)});
-    }
+    const Status told = take_orders(pipe, orders);
+    if (!told.is_ok()) return told.code() == StatusCode::kPeerLost ? Status::ok() : told;
+    // A withdrawal comes behind what it is about.
+    if (queue.empty()) orders.withdrawn.clear();
     if (!queue.empty() && !lacks_pages) {
       const auto started = own.start(queue.front());
       if (!started.is_ok()) return started.status();

@@ -83,6 +83,7 @@ Result<std::unique_ptr<RankTeam>> RankTeam::start(Side side, const EngineOptions
   group.deadline_ms = meeting_deadline_ms(options);
   group.check = [raw = team.get()] {
     if (interrupted()) return Status(StatusCode::kCancelled, "interrupted");
+    if (raw->while_waiting_) raw->while_waiting_();
     return raw->check();
   };
   auto sums = RankGroup::join(memory->get(), std::move(group));

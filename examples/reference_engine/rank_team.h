@@ -9,10 +9,12 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "baton/status.h"
@@ -44,6 +46,8 @@ class RankTeam {
   ~RankTeam();
 
   RankGroup& sums() { return *sums_; }
+  // Called now and then while this process waits for its ranks in a meeting.
+  void call_while_waiting(std::function<void()> call) { while_waiting_ = std::move(call); }
   // Ranks beside this process: [1, end).
   uint32_t end() const { return static_cast<uint32_t>(ranks_.size()) + 1; }
   const std::string& address(uint32_t rank) const { return ranks_[rank - 1].address; }
@@ -73,6 +77,7 @@ class RankTeam {
   baton::Status explain(uint32_t rank, const baton::Status& status);
 
   EngineOptions options_;
+  std::function<void()> while_waiting_;
   std::unique_ptr<RankGroup> sums_;
   std::vector<Rank> ranks_;
 };
