@@ -135,10 +135,14 @@ void ContextImpl::path_requested(PeerId peer, const wire::PathRequest& request) 
   reply.epoch = request.epoch;
   handoff::PathPlan plan;
   Status taken;
+  // Before its first Path is open a peer has no Grant whose end could be behind the reply: it does
+  // not wait for who drives the data path.
+  bool is_first = false;
   {
     const std::lock_guard<std::mutex> lock(state_mutex_);
     const auto found = peers_.find(peer);
     if (found == peers_.end()) return;
+    is_first = found->second.phase == PeerPhase::kOpeningPath;
     taken = take_path_request(found->second, request, &reply, &plan);
   }
   if (!taken.is_ok()) {
@@ -153,8 +157,11 @@ void ContextImpl::path_requested(PeerId peer, const wire::PathRequest& request) 
     auto ticket = control_->expect_stream(peer, request.epoch);
     if (ticket.is_ok()) {
       reply.ticket = *ticket;
-      pass_to_data(handoff::ExpectPath{peer, plan, std::make_unique<wire::PathReply>(reply)});
-      return;
+      if (!is_first) {
+        pass_to_data(handoff::ExpectPath{peer, plan, std::make_unique<wire::PathReply>(reply)});
+        return;
+      }
+      pass_to_data(handoff::ExpectPath{peer, plan, nullptr});
     } else {
       reply.code = ticket.code();
       reply.error = ticket.status().message();

@@ -258,6 +258,8 @@ class Engine : public transport::DataWork, public transport::RailEvents {
   void begin_transfer_end(Link& link, TransferState& transfer, int64_t now_ns);
   void send_quiesced(Link& link, TransferState& transfer);
   bool has_stopped(Link& link, TransferState& transfer);
+  static uint32_t undrained(const Link& link, const TransferState& transfer);
+  void fence_undrained(Link& link, const TransferState& transfer, uint32_t paths, int64_t now_ns);
   void fence_silent_paths(Link& link, const TransferState& transfer, int64_t now_ns);
 
   // engine_stripe.cc: which Path the next piece takes

@@ -10,7 +10,6 @@ namespace baton::handoff {
 namespace {
 
 // As engine_send.cc.
-constexpr int64_t kVerdictTimeoutNs = 1'500'000'000;
 constexpr uint32_t kPiecesPerTurn = 512;
 
 }  // namespace
@@ -120,15 +119,14 @@ bool Engine::settle_raw(Link& link, TransferState& transfer, int64_t now_ns) {
     finish_raw(transfer, unknown != 0 || (is_write && transfer.writes_in_doubt), now_ns);
     return true;
   }
-  if (cancelling) {
-    const int64_t fence_at_ns = transfer.cancel_seen_ns + kVerdictTimeoutNs;
-    if (now_ns >= fence_at_ns) {
-      for (LinkPath& path : link.paths) {
-        if (path.channel != nullptr && (used >> path.ordinal & 1) != 0) path.fence_wanted = true;
-      }
-    }
-    want_timer(std::max(fence_at_ns, now_ns));
+  if (!cancelling) return false;
+  uint32_t busy = unknown;
+  for (const LinkPath& path : link.paths) {
+    const bool is_busy = transfer.ops_on[path.ordinal] > 0 ||
+                         (path.is_open() && path.channel->has_staged(&transfer));
+    if (is_busy) busy |= 1u << path.ordinal;
   }
+  fence_undrained(link, transfer, busy, now_ns);
   return false;
 }
 

@@ -14,6 +14,9 @@ namespace {
 
 // A writer without GRANT_END this long after its cancel fences its own side.
 constexpr int64_t kVerdictTimeoutNs = 1'500'000'000;
+// How long a cancelled Transfer waits for what it has on a Path to leave: less than the receiver
+// waits for its word.
+constexpr int64_t kDrainTimeoutNs = 400'000'000;
 // The ops of a Transfer that the receiver has decided are over this long after its word.
 constexpr int64_t kCompletionTimeoutNs = 500'000'000;
 // Pieces of one Transfer before the next one's turn, so that a bulk hand-off does not starve a
@@ -201,8 +204,13 @@ bool Engine::settle_push(Link& link, TransferState& transfer, int64_t now_ns) {
     begin_transfer_end(link, transfer, now_ns);
     return false;
   }
-  if (!transfer.quiesced_sent && link.up && has_stopped(link, transfer))
-    send_quiesced(link, transfer);
+  if (!transfer.quiesced_sent && link.up) {
+    if (has_stopped(link, transfer)) {
+      send_quiesced(link, transfer);
+    } else {
+      fence_undrained(link, transfer, undrained(link, transfer), now_ns);
+    }
+  }
   const int64_t fence_at_ns = transfer.cancel_seen_ns + kVerdictTimeoutNs;
   if (link.up && now_ns < fence_at_ns) {
     want_timer(fence_at_ns);
@@ -223,6 +231,32 @@ bool Engine::settle_push(Link& link, TransferState& transfer, int64_t now_ns) {
              transfer.describe() + " ended without the receiver's verdict: " + why.to_string()),
       now_ns);
   return true;
+}
+
+// The open Paths, by bit, on which something of the cancelled Transfer is staged, or of its
+// rewrites not flushed.
+uint32_t Engine::undrained(const Link& link, const TransferState& transfer) {
+  uint32_t paths = transfer.settlement.unflushed() & open_paths(link);
+  for (const LinkPath& path : link.paths) {
+    if (!path.is_open()) continue;
+    if (path.channel->has_staged(&transfer) || path.channel->has_staged(&transfer.settlement))
+      paths |= 1u << path.ordinal;
+  }
+  return paths;
+}
+
+// A Path that does not move holds up the word that the receiver waits for, which would take all
+// Paths of the peer with it: it is fenced alone, before that.
+void Engine::fence_undrained(Link& link, const TransferState& transfer, uint32_t paths,
+                             int64_t now_ns) {
+  const int64_t fence_at_ns = transfer.cancel_seen_ns + kDrainTimeoutNs;
+  want_timer(std::max(fence_at_ns, now_ns));
+  if (now_ns < fence_at_ns) return;
+  for (LinkPath& path : link.paths) {
+    if (!path.is_open() || (paths >> path.ordinal & 1) == 0) continue;
+    path.fence_wanted = true;
+    if (path.broken_why.empty()) path.broken_why = "it did not drain after a cancel";
+  }
 }
 
 // All is decided, and a Path keeps the Transfer's memory: it has lost the completions.

@@ -38,6 +38,7 @@ uint32_t TransferState::posted_paths() const {
 
 void TransferState::on_accepted(uint32_t path, uint64_t bytes) {
   ++ops_out;
+  ++ops_on[path];
   if (bytes == 0) {
     ++flushes_out[path];
     return;
@@ -53,6 +54,7 @@ void TransferState::on_accepted(uint32_t path, uint64_t bytes) {
 
 void TransferState::on_refused(uint32_t path, uint64_t bytes) {
   --ops_out;
+  --ops_on[path];
   if (bytes == 0) {
     --flushes_out[path];
     return;
@@ -65,8 +67,9 @@ void TransferState::on_refused(uint32_t path, uint64_t bytes) {
 // An op in doubt says nothing here: its Path is being fenced, and what that means for the Transfer
 // is the Engine's to say.
 void TransferState::on_op_done(uint32_t path, bool is_flush, baton_op_status status) {
-  BATON_ASSERT(ops_out > 0, "no more ops end than were accepted");
+  BATON_ASSERT(ops_out > 0 && ops_on[path] > 0, "no more ops end than were accepted");
   --ops_out;
+  --ops_on[path];
   if (status == BATON_OP_REFUSED) op_refused = true;
   if (!is_flush) return;
   --flushes_out[path];

@@ -154,6 +154,7 @@ class TransferState : public transfer::PostOwner {
   uint32_t flush_posted = 0;
   uint32_t flushed = 0;
   std::array<uint32_t, base::kMaxPathsPerPeer> flushes_out{};
+  std::array<uint32_t, base::kMaxPathsPerPeer> ops_on{};  // of ops_out
   bool writes_in_doubt = false;  // of a cancelled one: a dead Path may have placed some
   bool op_refused = false;
   int64_t cancel_seen_ns = 0;

@@ -288,7 +288,7 @@ TEST_F(PullByChild, OfThreeReadersOneCancelsAndOneIsKilled) {
   EXPECT_EQ(cancels->grant.wait(10000).code(), StatusCode::kCancelled);
   EXPECT_EQ(dies->grant.wait(10000).code(), StatusCode::kPeerLost);
   EXPECT_EQ(goes_on->grant.state(), State::kActive);
-  EXPECT_EQ(source_.section_handle().users(), 1u);
+  EXPECT_TRUE(wait_until([&] { return source_.section_handle().users() == 1; }));
   require_ok(word_.advance_to(16), "advance_to");
   EXPECT_TRUE(goes_on->grant.wait(20000).is_ok()) << goes_on->grant.status().to_string();
   EXPECT_TRUE(wait_until([&] { return source_.section_handle().users() == 0; }));
