@@ -18,7 +18,7 @@ constexpr uint32_t kPiecesPerTurn = 512;
 constexpr int64_t kReaderTimeoutNs = 500'000'000;
 // A read that was refused is followed by the source's Cancel, which says why; on another
 // connection, so it may take a moment more.
-constexpr int64_t kRefusalNewsNs = 50'000'000;
+constexpr int64_t kRefusalNewsNs = 200'000'000;
 constexpr uint64_t kStripeBytes = 1u << 20;
 
 wire::GrantOffer offer_of(const ReadGrantState& grant, int64_t now_ns) {

@@ -174,7 +174,7 @@ TEST(EnginePull, ARefusalWithoutAReasonEndsIt) {
   pair.turns(3);
   pair.cancel_transfer(StatusCode::kDeadlineExceeded);
   pair.turn_while_awake();
-  pair.advance(49 * kMs);
+  pair.advance(199 * kMs);
   pair.turns();
   EXPECT_EQ(pair.grant->life.state(), State::kActive);
   pair.advance(2 * kMs);
