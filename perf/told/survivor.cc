@@ -141,9 +141,11 @@ class Strike {
   }
 
   // On a busy machine the data path may learn of its broken Path before the control thread has had
-  // its turn: PATH_LOST is an end as well.
+  // its turn (PATH_LOST), and of the peer's end before it has begun a Transfer (PEER_LOST: no
+  // doubt).
   static Status check(const char* what, const Status& end, baton::State state, StatusCode code) {
-    const bool is_expected = end.code() == code || end.code() == StatusCode::kPathLost;
+    const bool is_expected = end.code() == code || end.code() == StatusCode::kPathLost ||
+                             end.code() == StatusCode::kPeerLost;
     if (baton::is_terminal(state) && is_expected) return Status::ok();
     return {StatusCode::kInternal, std::string(what) + " of a struck peer: " + end.to_string()};
   }
