@@ -157,14 +157,20 @@ std::vector<int> RankTeam::fds() const {
   return out;
 }
 
+// Of several that are gone the one that was killed: the others may have ended because of it.
 Status RankTeam::check() {
+  Status gone;
   for (uint32_t rank = 1; rank < end(); ++rank) {
     EngineChild& child = ranks_[rank - 1].child;
     if (!child.wait(0)) continue;
     sums_->say_lost(rank);
-    return {StatusCode::kPeerLost, child.name() + " is gone: " + child.how_it_ended()};
+    const std::string how = child.how_it_ended();
+    const bool is_killed = how.rfind("killed", 0) == 0;
+    if (gone.is_ok() || is_killed)
+      gone = Status(StatusCode::kPeerLost, child.name() + " is gone: " + how);
+    if (is_killed) break;
   }
-  return Status::ok();
+  return gone;
 }
 
 Status RankTeam::explain(uint32_t rank, const Status& status) {

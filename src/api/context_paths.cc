@@ -8,8 +8,9 @@ namespace baton::api {
 
 namespace {
 
-// Until a Path that ended is asked for again: doubled with each failure in a row, up to the second.
-constexpr int64_t kReopenNs = 100'000'000;
+// Until a Path that ended is asked for again (longer than the last one waits for news of the peer,
+// so that who loses all at once hears of it): doubled with each failure in a row, up to the second.
+constexpr int64_t kReopenNs = 300'000'000;
 constexpr int64_t kReopenMaxNs = 5'000'000'000;
 
 int64_t back_off_ns(uint32_t failures) {

@@ -54,7 +54,8 @@ TEST(EngineSoakEdge, AllAreCancelled) {
   const auto finished = run_engine_tool({"run", "--model", "tiny:7", "--prompt", kPrompt, "--quiet",
                                          "--hand-offs", "20", "--cancel-percent", "100"});
   EXPECT_EQ(finished.code, 0) << finished.text;
-  EXPECT_EQ(finished.text, "hand-offs: 0 equal, 20 cancelled, 0 unequal of 20\n");
+  // The prefill process may still have the last one to end, and says so when its peer goes.
+  EXPECT_THAT(finished.text, HasSubstr("hand-offs: 0 equal, 20 cancelled, 0 unequal of 20\n"));
 }
 
 }  // namespace
