@@ -19,11 +19,13 @@
 #include <vector>
 
 #include "baton/cache.h"
+#include "baton/dump.h"
 #include "baton/event.h"
 #include "baton/export.h"
 #include "baton/grant.h"
 #include "baton/grant_group.h"
 #include "baton/ids.h"
+#include "baton/metrics.h"
 #include "baton/options.h"
 #include "baton/progress_word.h"
 #include "baton/pull.h"
@@ -141,6 +143,16 @@ class BATON_EXPORT Context {
   Result<Event> wait_event(uint32_t timeout_ms);
   // kCaller mode: one turn of the data path; returns how much was done. 0 in kThread mode.
   uint32_t progress();
+
+  // ---- observation: any thread, also when the data path stands still or after close()
+
+  Metrics metrics() const;
+  std::string metrics_text() const;  // prometheus_text(metrics())
+  // Every request with what it waits for, since when, and how far it is; peers and Paths. At most
+  // 1,024 of each, the oldest.
+  std::string dump(DumpFormat format = DumpFormat::kText) const;
+  // Of the HTTP endpoint: "127.0.0.1:9100"; "" when ContextOptions::metrics_port asks for none.
+  std::string metrics_address() const;
 
   // Graceful end: no new work is taken, work under way may finish for drain_ms, the rest is
   // cancelled; peers are told. Returns kDeadlineExceeded when something had to be cancelled.

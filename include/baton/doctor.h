@@ -1,4 +1,5 @@
-// What Baton can use on this machine, for baton-doctor and for programs that choose a transport.
+// What Baton can use on this machine, for baton-doctor and for programs that choose a transport;
+// and what a Context of another process is doing.
 //
 // Thread rule: pure; any thread.
 #pragma once
@@ -7,8 +8,10 @@
 #include <string>
 #include <vector>
 
+#include "baton/dump.h"
 #include "baton/export.h"
 #include "baton/options.h"
+#include "baton/status.h"
 
 namespace baton {
 
@@ -29,5 +32,21 @@ struct PluginReport {
 // capabilities. A plug-in that `options.rails` names is asked with that rail's device and settings,
 // the others with their defaults. Allocates, and may take as long as a driver takes.
 BATON_EXPORT std::vector<PluginReport> inspect_plugins(const ContextOptions& options);
+
+struct DumpQuery {
+  std::string address;      // Context::address()
+  std::string secret_file;  // its; empty: it has none
+  uint32_t timeout_ms = 5000;
+  DumpFormat format = DumpFormat::kText;
+};
+
+// Context::dump() of a running Context, over its control port, as an observer: it is no peer, opens
+// no Path and takes nobody's name. The Context's control thread answers, also while its data path
+// stands still. Blocks at most timeout_ms (and in the resolver). kInvalidArgument: the address, or
+// the secret file; kNotFound: the host, or the secret file; kPermissionDenied: another secret, or
+// only one side has one; kUnavailable: nobody listens; kDeadlineExceeded: no answer, as of a
+// process that is stopped; kMismatch: another Context is at that address, or one that serves no
+// observers; kExhausted: it serves 4 others; kPeerLost, kProtocolError, kIoError.
+BATON_EXPORT Result<std::string> fetch_dump(const DumpQuery& query);
 
 }  // namespace baton

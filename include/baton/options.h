@@ -88,6 +88,14 @@ struct ContextOptions {
   // EXHAUSTED on its side. At most 65,536.
   uint32_t max_live = 4096;
 
+  // ---- observation
+  // Port of an HTTP endpoint with GET /metrics (Prometheus text) and GET /handoffs (JSON of
+  // Context::dump): -1: none; 0: an ephemeral one; Context::metrics_address() says which.
+  int32_t metrics_port = -1;
+  // Where it binds: numeric, or "localhost". It asks nobody who they are: beyond loopback anyone
+  // who reaches the port reads names of peers and tags of requests, and a warning says so.
+  std::string metrics_host = "127.0.0.1";
+
   // ---- log
   LogLevel log_level = LogLevel::kWarning;
   LogCallback log_callback;  // unset: standard error

@@ -177,6 +177,7 @@ Status ContextImpl::arm_layers(handoff::GrantState& grant, const kv::Plan& plan)
       handoff::GrantState::Layer& layer = grant.layers[ordinal];
       layer.slot = counter::SlotIndex(extent.first.value + i);
       layer.units = plan.units_of_layer(ordinal);
+      layer.bytes = plan.bytes_of_layer(ordinal);
       // A layer without units (a window that holds none of these tokens) has nothing to wait for.
       layer.gate = std::make_shared<counter::GateState>(layer.units > 0 ? 1 : 0, grant.granted_ns);
       layer.generation = counters_->generation(layer.slot);
@@ -246,7 +247,9 @@ Result<int64_t> ContextImpl::enter_grant(const std::shared_ptr<handoff::GrantSta
   const auto peer = peers_.find(grant->peer);
   if (peer == peers_.end() || peer->second.phase != PeerPhase::kReady)
     return Status(StatusCode::kPeerLost, grant->describe() + ": the peer is gone");
+  grant->meters = peer->second.meters;
   BATON_RETURN_IF_ERROR(engine_->submit(handoff::OpenGrant{grant}));
+  grant->meters->of(grant->request_kind()).started.add();
   live_grants_[grant->id] = grant;
   return runs_out_ns(*grant, peer->second.lease_basis_ns);
 }
@@ -256,6 +259,7 @@ void ContextImpl::cancel_grant(const std::shared_ptr<handoff::GrantState>& grant
 }
 
 void ContextImpl::grant_ended(const std::shared_ptr<handoff::GrantState>& grant) {
+  count_end(*grant);
   {
     const std::lock_guard<std::mutex> lock(state_mutex_);
     live_grants_.erase(grant->id);

@@ -116,10 +116,14 @@ Result<int64_t> ContextImpl::enter_group(
       return of_writer(member.writer, grant.peer,
                        Status(StatusCode::kPeerLost, grant.describe() + ": the peer is gone"));
     }
+    member.grant->meters = peer->second.meters;
     alarm_ns = std::min(alarm_ns, runs_out_ns(grant, peer->second.lease_basis_ns));
   }
   BATON_RETURN_IF_ERROR(engine_->submit(std::move(open)));
-  for (const auto& member : members) live_grants_[member.grant->id] = member.grant;
+  for (const auto& member : members) {
+    member.grant->meters->of(member.grant->request_kind()).started.add();
+    live_grants_[member.grant->id] = member.grant;
+  }
   return alarm_ns;
 }
 

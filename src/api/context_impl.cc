@@ -43,6 +43,7 @@ ContextImpl::ContextImpl(ContextOptions options, const Environment& environment)
       clock_(*environment_.clock),
       logger_(options_.log_level, options_.log_callback) {
   if (options_.name.empty()) options_.name = default_name(environment_.random());
+  created_ns_ = clock_.now_ns();
 }
 
 ContextImpl::~ContextImpl() { close(0).ignore(); }
@@ -87,6 +88,7 @@ Status ContextImpl::start() {
   transport::DataLoop::Options loop_options;
   loop_options.busy_poll_us = options_.busy_poll_us;
   loop_options.cpus = options_.data_cpus;
+  loop_options.last_turn_ns = &meters_.last_turn_ns;
   std::vector<transport::Rail*> rails;
   for (const auto& rail : rails_) rails.push_back(rail.get());
   auto loop = transport::DataLoop::create(loop_options, engine_.get(), waker_, rails, clock_);
@@ -138,6 +140,7 @@ Status ContextImpl::start_control() {
   control.dead_after_ms = options_.peer_dead_after_ms;
   control.dial_timeout_ms = options_.connect_timeout_ms;
   control.cpus = options_.control_cpus;
+  control.features = control::kFeatureObservers;
   if (!options_.secret_file.empty()) {
     auto secret = control::read_secret_file(options_.secret_file, logger_);
     if (!secret.is_ok()) return secret.status();
@@ -147,6 +150,7 @@ Status ContextImpl::start_control() {
   if (!created.is_ok()) return created.status();
   control_ = std::move(created).value();
   address_ = control_->address();
+  BATON_RETURN_IF_ERROR(start_metrics());
   // A peer may be at the port already: its messages find everything in place.
   return control_->begin();
 }
@@ -277,6 +281,7 @@ Status ContextImpl::close(uint32_t drain_ms) {
   }
   const bool is_complete = engine_ != nullptr && loop_ != nullptr && control_ != nullptr;
   const bool drained = !is_complete || drain(drain_ms);
+  http_.reset();
   if (control_ != nullptr) control_->stop();
   if (loop_ != nullptr) loop_->stop();
   take_down();

@@ -27,6 +27,9 @@
 #include "src/api/caller_fd.h"
 #include "src/api/environment.h"
 #include "src/api/event_queue.h"
+#include "src/api/http_server.h"
+#include "src/api/meter_table.h"
+#include "src/api/state_report.h"
 #include "src/base/clock.h"
 #include "src/base/log.h"
 #include "src/control/control_interface.h"
@@ -81,6 +84,9 @@ class ContextImpl : public handoff::EngineOutput,
   // INT64_MAX: never.
   int64_t next_turn_ns();
   Status close(uint32_t drain_ms);
+  Metrics metrics() const;
+  std::string dump(DumpFormat format) const;
+  const std::string& metrics_address() const { return metrics_address_; }
 
   // ---- what handles need
   Status close_section(const std::shared_ptr<section::SectionRecord>& record);
@@ -92,6 +98,7 @@ class ContextImpl : public handoff::EngineOutput,
   Status submit_chunk(const std::shared_ptr<handoff::TransferState>& transfer,
                       const ChunkPlan& plan);
   Status seal(const std::shared_ptr<handoff::TransferState>& transfer);
+  void count_busy(BusyCall call) { meters_.refuse(call); }
   // Until `is_done` or the time is over; in kCaller mode by driving. `sleep` blocks until the state
   // may have changed.
   bool wait_until(int64_t deadline_ns, const std::function<bool()>& is_done,
@@ -123,6 +130,8 @@ class ContextImpl : public handoff::EngineOutput,
   void on_stream(PeerId peer, PathEpoch epoch, base::UniqueFd stream) override;
   void on_stream_failed(PeerId peer, PathEpoch epoch, const Status& why) override;
   void on_heartbeat_echo(PeerId peer, int64_t sent_ns) override;
+  void on_peer_lost_after(PeerId peer, int64_t silent_ns) override;
+  std::string describe_state(wire::StateFormat format) override;
   int64_t on_alarm(int64_t now_ns) override;
 
  private:
@@ -157,6 +166,7 @@ class ContextImpl : public handoff::EngineOutput,
     RailIndex local_rail;
     RailIndex remote_rail;
     int64_t lease_basis_ns = 0;
+    std::shared_ptr<base::PeerMeters> meters;  // from its hello to its end
 
     PeerPath* path_with(PathEpoch epoch) {
       for (PeerPath& path : paths) {
@@ -184,6 +194,17 @@ class ContextImpl : public handoff::EngineOutput,
   // Runs `task` where rails may be called, and waits for it. kFailedPrecondition: close() has taken
   // the data path down; the task did not run.
   Status run_on_data(const std::function<void()>& task);
+
+  // context_watch.cc
+  Status start_metrics();
+  // REQUIRES: state_mutex_ is held.
+  void count_loss(PeerEntry& entry, StatusCode code);
+  static void count_end(const handoff::GrantState& grant);
+  static void count_end(const handoff::TransferState& transfer);
+  static const char* phase_text(PeerPhase phase);
+  void look_at_peers(PeersSeen& seen, StateReport& out) const;
+  void look_at_offers(StateReport& out) const;
+  StateReport look() const;
 
   // close(), in this order. Lets requests end for so long, and cancels the rest: false when there
   // was any.
@@ -313,6 +334,9 @@ class ContextImpl : public handoff::EngineOutput,
   const Environment environment_;
   base::Clock& clock_;
   base::Logger logger_;
+  base::ContextMeters meters_;
+  MeterTable peer_meters_;
+  int64_t created_ns_ = 0;
   std::shared_ptr<counter::Waker> waker_;
   std::unique_ptr<counter::CounterTable> counters_;
   section::SectionTable sections_;
@@ -324,6 +348,8 @@ class ContextImpl : public handoff::EngineOutput,
   std::unique_ptr<handoff::Engine> engine_;
   std::unique_ptr<transport::DataLoop> loop_;
   std::unique_ptr<control::ControlInterface> control_;
+  std::string metrics_address_;  // "" without the endpoint
+  std::unique_ptr<HttpServer> http_;
 
   std::mutex progress_mutex_;
   bool is_turn_due_ = false;  // kCaller: found by rest(); guarded by progress_mutex_

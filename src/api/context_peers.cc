@@ -284,16 +284,18 @@ bool ContextImpl::forget_unseen_peer(PeerId peer) {
 }
 
 void ContextImpl::on_peer_up(PeerId peer, const control::PeerInfo& info) {
+  std::shared_ptr<base::PeerMeters> meters;
   {
     const std::lock_guard<std::mutex> lock(state_mutex_);
     PeerEntry& entry = peers_[peer];
     entry.phase = PeerPhase::kOpeningPath;
     entry.info = info;
+    entry.meters = meters = peer_meters_.open(info.name);
     wire::Describe& describe = entry.info.describe;
     apply_change(entry.sections, std::exchange(describe.sections, {}), {});
     apply_change(entry.caches, std::exchange(describe.caches, {}), {});
   }
-  pass_to_data(handoff::PeerUp{peer, info.unit_bytes});
+  pass_to_data(handoff::PeerUp{peer, info.unit_bytes, std::move(meters)});
   if (info.dialed_by_us) begin_paths(peer);
 }
 
@@ -325,6 +327,7 @@ void ContextImpl::on_peer_down(PeerId peer, const Status& why) {
     const auto found = peers_.find(peer);
     if (found != peers_.end()) {
       report = found->second.reported;
+      count_loss(found->second, why.code());
       const bool somebody_waits =
           found->second.info.dialed_by_us && !report && !found->second.abandoned;
       if (somebody_waits) {
@@ -436,6 +439,8 @@ void ContextImpl::on_heartbeat_echo(PeerId peer, int64_t sent_ns) {
     if (found == peers_.end()) return;
     first = found->second.lease_basis_ns == 0;
     found->second.lease_basis_ns = sent_ns;
+    if (found->second.meters != nullptr)
+      found->second.meters->heartbeat_rtt.observe(clock_.now_ns() - sent_ns);
   }
   if (!first) return;
   waker_->wake();  // Transfers that waited for their lease may start

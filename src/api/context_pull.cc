@@ -156,7 +156,9 @@ Result<int64_t> ContextImpl::enter_read_grant(
   if (peer == peers_.end() || peer->second.phase != PeerPhase::kReady)
     return Status(StatusCode::kPeerLost, grant->describe() + ": the peer is gone");
   grant->id = TransferId(last_transfer_ + 1);
+  grant->meters = peer->second.meters;
   BATON_RETURN_IF_ERROR(engine_->submit(handoff::OpenTransfer{grant}));
+  grant->meters->of(grant->request_kind()).started.add();
   ++last_transfer_;
   live_transfers_[grant->id] = grant;
   return runs_out_ns(*grant, peer->second.lease_basis_ns);
@@ -292,6 +294,7 @@ Status ContextImpl::arm_pull(handoff::PullState& pull, const std::vector<TokenRa
       handoff::GrantState::Layer& layer = pull.layers[ordinal];
       layer.slot = counter::SlotIndex(extent.first.value + i);
       layer.units = pull.plan->units_of_layer(ordinal);
+      layer.bytes = pull.plan->bytes_of_layer(ordinal);
       layer.gate = std::make_shared<counter::GateState>(1, pull.granted_ns);
       layer.generation = counters_->generation(layer.slot);
       handoff::PullState::Reads& reads = pull.reads[ordinal];
@@ -318,11 +321,13 @@ Result<int64_t> ContextImpl::enter_pull(const std::shared_ptr<handoff::PullState
     return Status(StatusCode::kFailedPrecondition, grant_text(pull->id) + " has its Pull already");
   }
   pull->transfer = TransferId(last_transfer_ + 1);
+  const auto peer = peers_.find(pull->peer);
+  if (peer != peers_.end()) pull->meters = peer->second.meters;
   BATON_RETURN_IF_ERROR(engine_->submit(handoff::OpenGrant{pull}));
+  if (pull->meters != nullptr) pull->meters->of(pull->request_kind()).started.add();
   ++last_transfer_;
   live_grants_[pull->id] = pull;
   offer->second.taken = true;
-  const auto peer = peers_.find(pull->peer);
   return runs_out_ns(*pull, peer == peers_.end() ? 0 : peer->second.lease_basis_ns);
 }
 

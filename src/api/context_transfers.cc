@@ -275,11 +275,13 @@ Result<int64_t> ContextImpl::enter_transfer(const std::shared_ptr<handoff::Trans
                   "grant " + std::to_string(transfer->grant.value) + " has its Transfer already");
   }
   transfer->id = TransferId(last_transfer_ + 1);
+  const auto peer = peers_.find(transfer->peer);
+  if (peer != peers_.end()) transfer->meters = peer->second.meters;
   BATON_RETURN_IF_ERROR(engine_->submit(handoff::OpenTransfer{transfer}));
+  if (transfer->meters != nullptr) transfer->meters->of(transfer->request_kind()).started.add();
   ++last_transfer_;
   live_transfers_[transfer->id] = transfer;
   if (takes_offer) offer->second.taken = true;
-  const auto peer = peers_.find(transfer->peer);
   return runs_out_ns(*transfer, peer == peers_.end() ? 0 : peer->second.lease_basis_ns);
 }
 
@@ -362,10 +364,13 @@ Status ContextImpl::seal(const std::shared_ptr<handoff::TransferState>& transfer
 
 void ContextImpl::cancel_transfer(const std::shared_ptr<handoff::TransferState>& transfer,
                                   Status why) {
-  if (transfer->life.begin_cancel(std::move(why))) engine_->queue_cancel(transfer);
+  if (!transfer->life.begin_cancel(std::move(why))) return;
+  transfer->cancelled_ns.store(clock_.now_ns(), std::memory_order_relaxed);
+  engine_->queue_cancel(transfer);
 }
 
 void ContextImpl::transfer_ended(const std::shared_ptr<handoff::TransferState>& transfer) {
+  count_end(*transfer);
   {
     const std::lock_guard<std::mutex> lock(state_mutex_);
     live_transfers_.erase(transfer->id);

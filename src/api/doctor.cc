@@ -1,10 +1,13 @@
 #include "baton/doctor.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 
 #include "baton/plugin/builtin.h"
 #include "src/base/clock.h"
 #include "src/base/log.h"
+#include "src/control/observer.h"
 #include "src/transport/plugin_registry.h"
 #include "src/transport/rail.h"
 
@@ -125,6 +128,23 @@ std::vector<PluginReport> inspect_plugins(const ContextOptions& options) {
   }
   for (const baton_plugin* plugin : registry.list()) reports.push_back(inspect(plugin, options));
   return reports;
+}
+
+Result<std::string> fetch_dump(const DumpQuery& query) {
+  if (query.timeout_ms == 0)
+    return Status(StatusCode::kInvalidArgument, "DumpQuery::timeout_ms is 0: must be at least 1");
+  control::ObserverOptions options;
+  options.name = "observer-" + std::to_string(::getpid());
+  options.timeout_ms = query.timeout_ms;
+  options.format =
+      query.format == DumpFormat::kJson ? wire::StateFormat::kJson : wire::StateFormat::kText;
+  if (!query.secret_file.empty()) {
+    base::Logger logger(LogLevel::kWarning);
+    auto secret = control::read_secret_file(query.secret_file, logger);
+    if (!secret.is_ok()) return secret.status();
+    options.secret = std::move(secret).value();
+  }
+  return control::observe(query.address, options);
 }
 
 }  // namespace baton

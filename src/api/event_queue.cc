@@ -39,6 +39,7 @@ std::optional<uint64_t> EventQueue::push(Event event) {
       if (&line == &messages_) return std::nullopt;
       line.erase(line.begin());
       ++lost_;
+      lost_in_all_.add();
     }
     number = ++last_number_;
     line.emplace(number, std::move(event));

@@ -22,6 +22,7 @@
 #include "baton/event.h"
 #include "baton/status.h"
 #include "src/base/event_fd.h"
+#include "src/base/metrics.h"
 
 namespace baton::api {
 
@@ -39,6 +40,8 @@ class EventQueue {
   // Blocks until an event waits or CLOCK_MONOTONIC `deadline_ns`.
   std::optional<Event> wait(int64_t deadline_ns);
   int fd() const { return event_fd_.fd(); }
+  // Events given up since the start.
+  uint64_t lost_in_all() const { return lost_in_all_.value(); }
 
  private:
   // Events of one sort, by number.
@@ -50,6 +53,7 @@ class EventQueue {
 
   const base::EventFd event_fd_;
   const size_t limit_;
+  base::Count lost_in_all_;
   std::mutex mutex_;
   std::condition_variable arrived_;
   // Guarded by mutex_.

@@ -7,6 +7,17 @@ namespace baton {
 
 using api::wait_life;
 
+namespace {
+
+// A result that a bound refused is counted.
+template <typename Returned>
+Returned counted(api::ContextImpl& context, BusyCall call, Returned result) {
+  if (result.code() == StatusCode::kBusy) context.count_busy(call);
+  return result;
+}
+
+}  // namespace
+
 // ---- Section
 // --------------------------------------------------------------------------------------------------------
 
@@ -179,9 +190,9 @@ State Transfer::state() const { return state_->life.state(); }
 Status Transfer::status() const { return state_->life.status(); }
 
 Status Transfer::submit_chunk(const ChunkPlan& chunk) {
-  return context_->submit_chunk(state_, chunk);
+  return counted(*context_, BusyCall::kSubmitChunk, context_->submit_chunk(state_, chunk));
 }
-Status Transfer::seal() { return context_->seal(state_); }
+Status Transfer::seal() { return counted(*context_, BusyCall::kSeal, context_->seal(state_)); }
 
 void Transfer::cancel(std::string reason) {
   context_->cancel_transfer(state_, Status(StatusCode::kCancelled, std::move(reason)));
@@ -232,33 +243,43 @@ Result<PeerDescription> Context::describe_peer(PeerId peer) const {
 }
 std::vector<PeerId> Context::peers() const { return impl_->peers(); }
 Status Context::send_message(PeerId peer, uint64_t tag, std::span<const uint8_t> bytes) {
-  return impl_->send_message(peer, tag, bytes);
+  return counted(*impl_, BusyCall::kSendMessage, impl_->send_message(peer, tag, bytes));
 }
-Result<Grant> Context::grant(const GrantRequest& request) { return impl_->grant(request); }
+Result<Grant> Context::grant(const GrantRequest& request) {
+  return counted(*impl_, BusyCall::kGrant, impl_->grant(request));
+}
 Result<Grant> Context::grant_ranges(const RangeGrantRequest& request) {
-  return impl_->grant_ranges(request);
+  return counted(*impl_, BusyCall::kGrant, impl_->grant_ranges(request));
 }
 Result<GrantGroup> Context::grant_group(const GrantGroupRequest& request) {
-  return impl_->grant_group(request);
+  return counted(*impl_, BusyCall::kGrant, impl_->grant_group(request));
 }
 Result<GrantOffer> Context::wait_offer(std::string_view tag, uint32_t timeout_ms) {
   return impl_->wait_offer(tag, timeout_ms);
 }
-Result<Transfer> Context::push(const PushRequest& request) { return impl_->push(request); }
+Result<Transfer> Context::push(const PushRequest& request) {
+  return counted(*impl_, BusyCall::kPush, impl_->push(request));
+}
 Result<Transfer> Context::write(const RawRequest& request) {
-  return impl_->raw(request, handoff::TransferKind::kWrite);
+  return counted(*impl_, BusyCall::kWrite, impl_->raw(request, handoff::TransferKind::kWrite));
 }
 Result<Transfer> Context::read(const RawRequest& request) {
-  return impl_->raw(request, handoff::TransferKind::kRead);
+  return counted(*impl_, BusyCall::kRead, impl_->raw(request, handoff::TransferKind::kRead));
 }
 Result<ReadGrant> Context::offer_read(const ReadGrantRequest& request) {
   return impl_->offer_read(request);
 }
-Result<Pull> Context::pull(const PullRequest& request) { return impl_->pull(request); }
+Result<Pull> Context::pull(const PullRequest& request) {
+  return counted(*impl_, BusyCall::kPull, impl_->pull(request));
+}
 size_t Context::poll_events(std::span<Event> out) { return impl_->poll_events(out); }
 int Context::event_fd() const { return impl_->event_fd(); }
 Result<Event> Context::wait_event(uint32_t timeout_ms) { return impl_->wait_event(timeout_ms); }
 uint32_t Context::progress() { return impl_->progress(); }
 Status Context::close(uint32_t drain_ms) { return impl_->close(drain_ms); }
+Metrics Context::metrics() const { return impl_->metrics(); }
+std::string Context::metrics_text() const { return prometheus_text(impl_->metrics()); }
+std::string Context::dump(DumpFormat format) const { return impl_->dump(format); }
+std::string Context::metrics_address() const { return impl_->metrics_address(); }
 
 }  // namespace baton

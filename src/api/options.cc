@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "src/base/limits.h"
+#include "src/control/socket.h"
 #include "src/wire/validate.h"
 
 namespace baton {
@@ -95,6 +96,12 @@ Status ContextOptions::validate() const {
   BATON_RETURN_IF_ERROR(check_size("max_events", max_events, kMaxEvents));
   if (max_live == 0 || max_live > kMaxLive)
     return wrong("max_live", std::to_string(max_live), "1 to 65536");
+  if (metrics_port < -1 || metrics_port > 65535)
+    return wrong("metrics_port", std::to_string(metrics_port), "-1, or 0 to 65535");
+  const bool has_metrics = metrics_port >= 0;
+  if (has_metrics && !control::numeric_address(metrics_host, 0).is_ok())
+    return wrong("metrics_host", fmt::format("\"{}\"", metrics_host),
+                 "a numeric address, or localhost");
   return Status::ok();
 }
 

@@ -11,6 +11,7 @@
 
 #include "baton/ids.h"
 #include "baton/status.h"
+#include "src/base/meters.h"
 #include "src/base/unique_fd.h"
 #include "src/handoff/grant_state.h"
 #include "src/handoff/inbox.h"
@@ -55,6 +56,7 @@ struct CancelTransfer {
 struct PeerUp {
   PeerId peer;
   uint32_t unit_bytes = 0;
+  std::shared_ptr<base::PeerMeters> meters = nullptr;  // null: some of the engine's own
 };
 struct PeerDown {
   PeerId peer;

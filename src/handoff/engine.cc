@@ -170,6 +170,7 @@ void Engine::execute(Command& command, int64_t now_ns) {
             auto link = std::make_unique<Link>();
             link->peer = up.peer;
             link->unit_bytes = up.unit_bytes;
+            link->meters = up.meters != nullptr ? up.meters : std::make_shared<base::PeerMeters>();
             for (uint32_t i = 0; i < link->paths.size(); ++i) {
               link->paths[i].link = link.get();
               link->paths[i].ordinal = i;

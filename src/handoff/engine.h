@@ -19,6 +19,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -27,6 +28,7 @@
 #include "src/base/bounded_queue.h"
 #include "src/base/clock.h"
 #include "src/base/log.h"
+#include "src/base/meters.h"
 #include "src/counter/counter_table.h"
 #include "src/counter/waker.h"
 #include "src/handoff/command.h"
@@ -38,6 +40,7 @@ namespace baton::handoff {
 
 class PullState;
 class ReadGrantState;
+struct FailedRequest;
 
 // What the engine needs of the Context. Called on the data thread; none blocks.
 class EngineOutput {
@@ -128,6 +131,11 @@ class Engine : public transport::DataWork, public transport::RailEvents {
     int64_t broken_seen_ns = 0;
     uint64_t immediates = 0;  // taken from it, and of them returned to the peer as credits
     uint64_t returned = 0;
+    // For those who watch.
+    std::optional<FenceCause> fence_cause;
+    int64_t fence_began_ns = 0;
+    bool was_open = false;
+    bool died_before = false;  // one that was open here has ended since the peer is up
 
     // Bytes could arrive on it, or leave.
     bool is_there() const {
@@ -143,6 +151,7 @@ class Engine : public transport::DataWork, public transport::RailEvents {
     bool up = true;
     Status down_why;
     uint32_t unit_bytes = 0;
+    std::shared_ptr<base::PeerMeters> meters;
     std::array<LinkPath, base::kMaxPathsPerPeer> paths;
     bool had_path = false;
     Status path_why;  // of the fence that left it without a Path
@@ -304,6 +313,22 @@ class Engine : public transport::DataWork, public transport::RailEvents {
   void drop_reads(Link& link, PullState& pull);
   void finish_pull(Link& link, PullState& pull);
   static void drop_staged(Link& link, const transfer::PostOwner* owner);
+
+  // engine_watch.cc: counts, notes and log lines for those who watch
+  static base::PathMeters& meters_of(const LinkPath& path);
+  static void want_fence(LinkPath& path, FenceCause cause);
+  void note_opened(LinkPath& path);
+  void note_fencing(LinkPath& path, const Status& why, int64_t now_ns);
+  static void note_fenced(LinkPath& path, int64_t now_ns);
+  static void note_units(const LinkPath& path, GrantState& grant, uint32_t ordinal, uint64_t units);
+  void note_wait(const Link& link, GrantState& grant, int64_t now_ns) const;
+  static void note_wait(const Link& link, TransferState& transfer, int64_t now_ns);
+  static void note_read_grant(ReadGrantState& grant, int64_t now_ns);
+  static void note_all(const Link& link, Wait why, int64_t now_ns);
+  static void note_full(const Link& link, TransferState& transfer, int64_t now_ns);
+  void log_end(const GrantState& grant, int64_t now_ns);
+  void log_end(const TransferState& transfer, int64_t now_ns);
+  void log_end(const FailedRequest& failed);
 
   EngineOutput* const output_;
   counter::CounterTable* const counters_;

@@ -103,12 +103,7 @@ void Engine::fence_path(LinkPath& path, const Status& why, int64_t now_ns) {
     adopt_path(path, std::exchange(path.opening_rail, nullptr), opened);
     link.had_path = had_path;
   }
-  // With nothing under way this is how every connection ends.
-  if (link.grants.empty() && link.transfers.empty()) {
-    logger_.info("{} is fenced: {}", path.channel->describe(), why.to_string());
-  } else {
-    logger_.warning("{} is fenced: {}", path.channel->describe(), why.to_string());
-  }
+  note_fencing(path, why, now_ns);
   if (link.up) send_or_drop(link, wire::Fence{path.plan.epoch});
   path.channel->fence();
 }
@@ -129,6 +124,7 @@ std::vector<wire::Fenced::Applied> Engine::snapshot(LinkPath& path) {
 
 void Engine::path_fenced(LinkPath& path, int64_t now_ns) {
   Link& link = *path.link;
+  note_fenced(path, now_ns);
   if (link.up) send_or_drop(link, wire::Fenced{path.plan.epoch, snapshot(path)});
   for (PullState* pull : link.pulls) pull->path_fenced(path.ordinal);
   path.channel.reset();
@@ -157,7 +153,7 @@ void Engine::fence_arrived(Link& link, const wire::Fence& fence) {
     return;
   }
   if (!path->is_there()) return;  // FENCED was said
-  path->fence_wanted = true;
+  want_fence(*path, FenceCause::kPeerAsked);
   if (path->broken_why.empty()) path->broken_why = "the peer fenced it";
 }
 
@@ -169,7 +165,7 @@ void Engine::fenced_arrived(Link& link, wire::Fenced& fenced) {
   if (path->fenced_here) {
     path_dead(*path);
   } else {
-    path->fence_wanted = true;
+    want_fence(*path, FenceCause::kPeerAsked);
   }
 }
 
@@ -181,7 +177,11 @@ void Engine::look_after_path(Link& link, LinkPath& path, int64_t now_ns) {
   }
   if (channel != nullptr && channel->state() == transfer::PathState::kFencing) return;
   const bool broken = channel != nullptr && channel->state() == transfer::PathState::kBroken;
-  if (broken && path.broken_seen_ns == 0) path.broken_seen_ns = now_ns;
+  if (broken && path.broken_seen_ns == 0) {
+    path.broken_seen_ns = now_ns;
+    if (!path.fence_cause.has_value()) path.fence_cause = FenceCause::kPathBroken;
+    meters_of(path).set_phase(base::PathPhase::kBroken, now_ns);
+  }
   if (broken && link.up && !path.fence_wanted && is_last(path)) {
     const int64_t until_ns = path.broken_seen_ns + kDeathNewsNs;
     if (now_ns < until_ns) {

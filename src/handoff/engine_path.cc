@@ -86,6 +86,7 @@ Engine::LinkPath* Engine::plan_path(PeerId peer, const PathPlan& plan, bool aske
   path->snapshot.clear();
   path->immediates = 0;
   path->returned = 0;
+  path->fence_cause.reset();
   return path;
 }
 
@@ -140,12 +141,15 @@ void Engine::adopt_path(LinkPath& path, transport::Rail* rail, baton_path* opene
   identity.cookie = path.cookie;
   identity.ordinal = path.ordinal;
   identity.credits = path.plan.credits;
+  identity.meters = &meters_of(path);
+  identity.meters->place(rail->plugin().name, rail->index().value, path.plan.epoch.value);
   path.channel =
       std::make_unique<transfer::PathChannel>(identity, rail, opened, path.link->unit_bytes);
   path.link->had_path = true;
 }
 
 void Engine::path_opened(LinkPath& path) {
+  note_opened(path);
   logger_.info("{} is open", path.channel->describe());
   output_->path_ready(path.link->peer, path.ordinal, Status::ok());
 }
@@ -253,7 +257,7 @@ void Engine::abandon_path(LinkPath& path) {
   path.expected = false;
   if (path.opening == nullptr || path.channel != nullptr) return;
   path.fenced_there = true;
-  path.fence_wanted = true;
+  want_fence(path, FenceCause::kPeerAsked);
   if (path.broken_why.empty()) path.broken_why = "the peer did not open its end";
 }
 

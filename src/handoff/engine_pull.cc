@@ -201,7 +201,7 @@ bool Engine::settle_read_grant(Link& link, ReadGrantState& grant, int64_t now_ns
   bool is_quiet = grant.ops_out == 0;
   for (LinkPath& path : link.paths) {
     if (!path.is_there()) continue;
-    path.fence_wanted = true;
+    want_fence(path, FenceCause::kNotQuiet);
     want_timer(now_ns);
     is_quiet = false;
   }
@@ -323,6 +323,7 @@ uint32_t Engine::pump_pull(Link& link, PullState& pull) {
 void Engine::settle_pull(Link& link, PullState& pull, int64_t now_ns) {
   for (const uint32_t ordinal : pull.whole) {
     pull.units_counted.fetch_add(pull.layers[ordinal].units, std::memory_order_relaxed);
+    pull.layers[ordinal].counted.store(pull.layers[ordinal].units, std::memory_order_relaxed);
     layer_counted(pull, ordinal);
   }
   pull.whole.clear();

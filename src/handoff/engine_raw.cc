@@ -45,7 +45,10 @@ bool Engine::stage_run(Link& link, TransferState& transfer, uint32_t length) {
 
 uint32_t Engine::pump_raw(Link& link, TransferState& transfer) {
   // It starts over when the Path that it lost is dead.
-  if ((transfer.used_paths & ~open_paths(link)) != 0) return 0;
+  if ((transfer.used_paths & ~open_paths(link)) != 0) {
+    transfer.wait.set(Wait::kPath, clock_.now_ns());
+    return 0;
+  }
   uint32_t pieces = 0;
   while (pieces < kPiecesPerTurn && transfer.next_run < transfer.runs.size()) {
     const Run& run = transfer.runs[transfer.next_run];
@@ -54,6 +57,7 @@ uint32_t Engine::pump_raw(Link& link, TransferState& transfer) {
     if (!stage_run(link, transfer, length)) {
       if (push_all(link) > 0) continue;
       link.path_full = true;
+      note_full(link, transfer, clock_.now_ns());
       return pieces;
     }
     ++pieces;
@@ -64,7 +68,10 @@ uint32_t Engine::pump_raw(Link& link, TransferState& transfer) {
     }
   }
   transfer.all_staged = transfer.next_run == transfer.runs.size();
-  if (!transfer.all_staged) link.more_ready = true;
+  if (!transfer.all_staged) {
+    link.more_ready = true;
+    transfer.wait.set(Wait::kTurn, clock_.now_ns());
+  }
   return pieces;
 }
 

@@ -75,6 +75,7 @@ void Engine::end_unopened(const std::shared_ptr<GrantState>& grant, Status why, 
   // to this one.
   grant->fail_gates(why, now_ns);
   grant->life.finish(std::move(why), now_ns);
+  log_end(*grant, now_ns);
   output_->grant_ended(grant);
 }
 
@@ -83,7 +84,10 @@ void Engine::on_units_arrived(uint64_t path_cookie, uint32_t immediate) {
   LinkPath* path = path_of(path_cookie);
   transfer::PathChannel* channel = path == nullptr ? nullptr : path->channel.get();
   // A frozen Path's completions are dropped: what counts is what was applied when it was fenced.
-  if (channel == nullptr || channel->state() != transfer::PathState::kOpen) return;
+  if (channel == nullptr || channel->state() != transfer::PathState::kOpen) {
+    if (path != nullptr) meters_of(*path).dropped_units.add(counter::unpack(immediate).weight);
+    return;
+  }
   ++path->immediates;
   const counter::Applied applied =
       counters_->apply(immediate, channel->identity().peer, channel->identity().ordinal);
@@ -97,6 +101,7 @@ void Engine::on_units_arrived(uint64_t path_cookie, uint32_t immediate) {
         " (" +
         (applied.was_counted() ? "not offered yet" : counter::apply_outcome_name(applied.outcome)) +
         ")";
+    path->fence_cause = FenceCause::kProtocolError;
     channel->set_state(transfer::PathState::kBroken);
     return;
   }
@@ -110,6 +115,7 @@ void Engine::on_units_arrived(uint64_t path_cookie, uint32_t immediate) {
     return;
   }
   grant.units_counted.fetch_add(applied.weight, std::memory_order_relaxed);
+  note_units(*path, grant, owner.ordinal, applied.weight);
   if (applied.outcome == counter::ApplyOutcome::kTargetReached) layer_counted(grant, owner.ordinal);
 }
 
@@ -126,7 +132,12 @@ baton_resolved Engine::on_resolve(uint64_t path_cookie, uint64_t grant_id, uint6
                                   uint64_t address, uint32_t length_bytes, baton_access access) {
   LinkPath* path = path_of(path_cookie);
   transfer::PathChannel* channel = path == nullptr ? nullptr : path->channel.get();
-  if (channel == nullptr || channel->state() != transfer::PathState::kOpen) return {nullptr, 1};
+  const auto refuse_late = [&]() -> baton_resolved {
+    if (path != nullptr && access == BATON_ACCESS_WRITE)
+      meters_of(*path).discarded_bytes.add(length_bytes);
+    return {nullptr, 1};
+  };
+  if (channel == nullptr || channel->state() != transfer::PathState::kOpen) return refuse_late();
   GrantState* grant = last_resolved_;
   if (grant == nullptr || grant->id.value != grant_id) {
     const auto found = grants_.find(grant_id);
@@ -137,13 +148,13 @@ baton_resolved Engine::on_resolve(uint64_t path_cookie, uint64_t grant_id, uint6
     if (read != nullptr) return resolve_read(*read, region_key, address, length_bytes, access);
   }
   if (grant == nullptr || grant->peer != channel->identity().peer) {
-    const bool ended = path->link->ended.count(GrantId(grant_id)) != 0;
-    return {nullptr, ended ? 1u : 0u};
+    if (path->link->ended.count(GrantId(grant_id)) != 0) return refuse_late();
+    return {nullptr, 0};
   }
   last_resolved_ = grant;
   // Its last unit came within this progress(), and its pages may be in use again. (While CANCELLING
   // it still takes bytes: the writer counts them as signalled, and its quiet waits for them.)
-  if (grant->life.is_terminal()) return {nullptr, 1};
+  if (grant->life.is_terminal()) return refuse_late();
   const bool allowed = access == BATON_ACCESS_WRITE ? grant->allow_write : grant->allow_read;
   if (!allowed) return {nullptr, 0};
   return {grant->permissions.find(static_cast<uint32_t>(region_key), address, length_bytes), 0};
@@ -178,9 +189,6 @@ void Engine::tell_end(Link& link, const GrantState& grant, const Status& verdict
 void Engine::begin_grant_end(Link& link, GrantState& grant, int64_t now_ns) {
   grant.cancel_seen_ns = now_ns;
   const Status why = grant.life.status();
-  logger_.warning("{}: {} after {} of {} units: {}", grant.describe(), status_code_name(why.code()),
-                  grant.units_counted.load(std::memory_order_relaxed), grant.total_units,
-                  why.message());
   send_or_drop(link, wire::Cancel{grant.id, why.code(), why.message()});
   if (grant.pull != nullptr) drop_reads(link, *grant.pull);
 }
@@ -226,7 +234,7 @@ void Engine::fence_unquiet(Link& link, const GrantState& grant, int64_t now_ns) 
                     [&](const auto& on) { return on.broken && on.epoch == path.plan.epoch; });
     if (!is_broken && now_ns < fence_at_ns) continue;
     if (is_quiet_on(path, grant)) continue;
-    path.fence_wanted = true;
+    want_fence(path, FenceCause::kNotQuiet);
     want_timer(now_ns);
   }
 }
@@ -249,11 +257,13 @@ void Engine::settle_grants(Link& link, int64_t now_ns) {
         // Whoever began the end may not have come to the gates yet.
         grant->fail_gates(why, now_ns);
         grant->life.finish(why, now_ns);
+        log_end(*grant, now_ns);
         finish_grant(link, grant, now_ns);
         continue;
       }
       fence_unquiet(link, *grant, now_ns);
     }
+    note_wait(link, *grant, now_ns);
     ++i;
   }
 }

@@ -41,6 +41,7 @@ void Engine::open_transfer(const std::shared_ptr<TransferState>& transfer, int64
   if (!why.is_ok()) {
     transfer->life.begin_cancel(why);
     transfer->life.finish(std::move(why), now_ns);
+    log_end(*transfer, now_ns);
     finish_transfer(transfer, now_ns);
     return;
   }
@@ -54,7 +55,10 @@ void Engine::open_transfer(const std::shared_ptr<TransferState>& transfer, int64
 uint32_t Engine::pump(Link& link, int64_t now_ns) {
   link.more_ready = false;
   link.path_full = false;
-  if (open_paths(link) == 0) return 0;
+  if (open_paths(link) == 0) {
+    note_all(link, Wait::kPath, now_ns);
+    return 0;
+  }
   uint32_t done = push_all(link);
   const size_t count = link.transfers.size();
   for (size_t i = 0; i < count; ++i) {
@@ -111,20 +115,29 @@ bool Engine::next_ready_layer(TransferState& transfer, int64_t now_ns) {
     }
     if (transfer.next_layer >= ready) {
       poll_word(chunk, now_ns);
+      transfer.wait.set_word(now_ns, transfer.next_layer, chunk.base + transfer.next_layer + 1,
+                             chunk.word->value());
       return false;
     }
     transfer.cursor = transfer.plan->cursor(transfer.next_layer, chunk.tokens);
     transfer.cursor_index = 0;
     return true;
   }
-  if (transfer.sealed) transfer.all_staged = true;
+  if (transfer.sealed) {
+    transfer.all_staged = true;
+  } else {
+    transfer.wait.set(Wait::kChunk, now_ns);
+  }
   return false;
 }
 
 uint32_t Engine::pump_push(Link& link, TransferState& transfer, int64_t now_ns) {
   if (!transfer.started) {
     // No lease is held before the first echo.
-    if (output_->lease_basis_ns(transfer.peer) == 0) return 0;
+    if (output_->lease_basis_ns(transfer.peer) == 0) {
+      transfer.wait.set(Wait::kLease, now_ns);
+      return 0;
+    }
     transfer.started = true;
   }
   uint32_t pieces = 0;
@@ -142,6 +155,7 @@ uint32_t Engine::pump_push(Link& link, TransferState& transfer, int64_t now_ns) 
     if (!stage_next_unit(link, transfer)) {
       if (push_all(link) > 0) continue;
       link.path_full = true;
+      note_full(link, transfer, now_ns);
       return pieces;
     }
     transfer.unit_pending = false;
@@ -149,6 +163,7 @@ uint32_t Engine::pump_push(Link& link, TransferState& transfer, int64_t now_ns) 
     ++pieces;
   }
   link.more_ready = true;
+  transfer.wait.set(Wait::kTurn, now_ns);
   return pieces;
 }
 
@@ -160,7 +175,8 @@ void Engine::begin_transfer_end(Link& link, TransferState& transfer, int64_t now
   drop_staged(link, &transfer);
   drop_staged(link, &transfer.settlement);
   const Status why = transfer.life.status();
-  logger_.warning("{}: {}: {}", transfer.describe(), status_code_name(why.code()), why.message());
+  int64_t never = 0;
+  transfer.cancelled_ns.compare_exchange_strong(never, now_ns, std::memory_order_relaxed);
   const bool has_verdict_there =
       transfer.kind == TransferKind::kPush || transfer.kind == TransferKind::kReadGrant;
   if (has_verdict_there && !transfer.cancel_from_peer && !transfer.has_verdict) {
@@ -220,7 +236,7 @@ bool Engine::settle_push(Link& link, TransferState& transfer, int64_t now_ns) {
   bool is_quiet = transfer.all_ops_out() == 0;
   for (LinkPath& path : link.paths) {
     if (path.channel == nullptr || !settlement.carried(path.ordinal)) continue;
-    path.fence_wanted = true;
+    want_fence(path, FenceCause::kNoVerdict);
     want_timer(now_ns);
     is_quiet = false;
   }
@@ -266,7 +282,7 @@ void Engine::fence_silent_paths(Link& link, const TransferState& transfer, int64
   if (now_ns < fence_at_ns) return;
   for (LinkPath& path : link.paths) {
     if (path.channel == nullptr || !transfer.settlement.carried(path.ordinal)) continue;
-    path.fence_wanted = true;
+    want_fence(path, FenceCause::kNoVerdict);
     if (path.broken_why.empty()) path.broken_why = "it has lost the completions of its posts";
   }
 }
@@ -298,9 +314,11 @@ void Engine::settle_transfers(Link& link, int64_t now_ns) {
   for (size_t i = 0; i < link.transfers.size();) {
     const std::shared_ptr<TransferState> transfer = link.transfers[i];
     if (!settle_transfer(link, *transfer, now_ns)) {
+      note_wait(link, *transfer, now_ns);
       ++i;
       continue;
     }
+    log_end(*transfer, now_ns);
     link.transfers.erase(link.transfers.begin() + static_cast<std::ptrdiff_t>(i));
     finish_transfer(transfer, now_ns);
   }
@@ -311,6 +329,10 @@ void Engine::finish_transfer(const std::shared_ptr<TransferState>& transfer, int
   BATON_ASSERT(transfer->life.is_terminal() && transfer->all_ops_out() == 0,
                "a Transfer ends with nothing in flight");
   if (transfer->kind == TransferKind::kReadGrant) read_grants_.erase(transfer->grant.value);
+  if (transfer->meters != nullptr) {
+    transfer->meters->rewritten_bytes.add(
+        transfer->settlement.bytes_rewritten.load(std::memory_order_relaxed));
+  }
   output_->transfer_ended(transfer);
 }
 

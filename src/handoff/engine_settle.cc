@@ -138,6 +138,8 @@ void Engine::send_settle(Link& link, TransferState& transfer, int64_t now_ns) {
   }
   if (settle.settled.empty()) return;
   settle.seq = settlement.next_seq();
+  link.meters->settles_sent.add();
+  link.meters->settled_units_sent.add(units);
   send_or_drop(link, settle);
   const int64_t lost_ns = now_ns - std::exchange(settlement.began_ns, 0);
   settlement.ns.fetch_add(lost_ns, std::memory_order_relaxed);
@@ -178,12 +180,15 @@ void Engine::settle_arrived(Link& link, const wire::Settle& settle, int64_t) {
     return;
   }
   grant.settle_seq = settle.seq;
+  link.meters->settles_applied.add();
   for (const wire::Settle::Settled& one : settle.settled) {
     const GrantState::Layer& layer = grant.layers[one.ordinal];
     uint64_t units = one.units;
     if (base::mutant_is(base::Mutant::kSettleTwice))
       units = std::min(2 * units, counters_->remaining(layer.slot));
     grant.units_counted.fetch_add(units, std::memory_order_relaxed);
+    link.meters->settled_units_applied.add(units);
+    grant.layers[one.ordinal].counted.fetch_add(units, std::memory_order_relaxed);
     const auto outcome = counters_->settle(layer.slot, one.generation, link.peer, units);
     BATON_ASSERT(outcome <= counter::ApplyOutcome::kTargetReached, "it was checked above");
     if (outcome == counter::ApplyOutcome::kTargetReached) layer_counted(grant, one.ordinal);

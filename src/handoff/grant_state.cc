@@ -10,7 +10,15 @@ void GrantState::give_back() {
 }
 
 bool GrantState::begin_cancel(Status why, int64_t now_ns) {
+  // Before the state can be seen; relaxed: it is told, and decides nothing.
+  int64_t never = 0;
+  cancelled_ns.compare_exchange_strong(never, now_ns, std::memory_order_relaxed);
   if (!life.begin_cancel(why)) return false;
+  if (meters != nullptr) {
+    meters->quarantined_grants.add();
+    meters->quarantined_blocks.add(num_blocks());
+    meters->quarantined_bytes.add(total_bytes);
+  }
   fail_gates(why, now_ns);
   return true;
 }
@@ -24,7 +32,14 @@ void GrantState::fail_gates(const Status& why, int64_t now_ns) {
 
 void GrantState::layer_arrived(uint32_t ordinal, int64_t now_ns) {
   layers[ordinal].placed_ns.store(now_ns, std::memory_order_relaxed);
+  if (meters != nullptr) meters->placed_bytes.add(layers[ordinal].bytes);
   layers[ordinal].gate->slot_done(now_ns);
+}
+
+uint64_t GrantState::num_blocks() const {
+  uint64_t blocks = 0;
+  for (const auto& list : block_lists) blocks += list.size();
+  return blocks;
 }
 
 GrantRecord GrantState::record() const {

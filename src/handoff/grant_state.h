@@ -21,11 +21,13 @@
 #include "baton/grant.h"
 #include "baton/ids.h"
 #include "baton/layout.h"
+#include "src/base/meters.h"
 #include "src/counter/counter_table.h"
 #include "src/counter/gate_state.h"
 #include "src/handoff/grant_group_state.h"
 #include "src/handoff/lifecycle.h"
 #include "src/handoff/permission_table.h"
+#include "src/handoff/wait_note.h"
 #include "src/section/section_record.h"
 #include "src/wire/messages.h"
 
@@ -44,6 +46,7 @@ class GrantState {
     // Written by the data thread, read by record().
     std::atomic<int64_t> first_ns{0};
     std::atomic<int64_t> placed_ns{0};
+    std::atomic<uint64_t> counted{0};
   };
 
   // Fails every gate and starts the end. True for the one call that did. Any thread; does not
@@ -59,6 +62,11 @@ class GrantState {
   void give_back();
   GrantRecord record() const;
   std::string describe() const;  // "grant 12 (tag \"req-1\", peer 3)"
+  RequestKind request_kind() const {
+    if (pull != nullptr) return RequestKind::kPull;
+    return is_ranges ? RequestKind::kRangeGrant : RequestKind::kKvGrant;
+  }
+  uint64_t num_blocks() const;
 
   // ---- constant
   PullState* pull = nullptr;  // not null: this is one
@@ -87,14 +95,19 @@ class GrantState {
   counter::CounterTable* counters = nullptr;  // where the slots go back; outlives the state
   counter::SlotExtents slots;
   std::vector<section::SectionUse> uses;
+  std::shared_ptr<base::PeerMeters> meters;  // of its peer; null: nobody counts
 
   Lifecycle life;
   std::atomic<bool> cancel_queued{false};  // it uses its place in the reserved lane once
+  // When its cancel began, or the first of those that came too late; 0: none did.
+  std::atomic<int64_t> cancelled_ns{0};
+  WaitNote wait;
 
   // ---- data thread
   PermissionTable permissions;
   uint32_t layers_left = 0;
   int64_t cancel_seen_ns = 0;  // 0: the data thread has not begun the end
+  uint32_t fenced_paths = 0;   // by bit, of its peer, since it was opened
   bool quiesced = false;       // the writer's word arrived
   std::vector<wire::Quiesced::OnPath> quiesced_paths;
   uint64_t settle_seq = 0;  // of the last SETTLE that was counted

@@ -132,6 +132,20 @@ std::vector<FailedBlock> TransferState::failed_blocks() const {
   return out;
 }
 
+RequestKind TransferState::request_kind() const {
+  switch (kind) {
+    case TransferKind::kPush:
+      return RequestKind::kPush;
+    case TransferKind::kWrite:
+      return RequestKind::kWrite;
+    case TransferKind::kRead:
+      return RequestKind::kRead;
+    case TransferKind::kReadGrant:
+      return RequestKind::kReadGrant;
+  }
+  return RequestKind::kPush;
+}
+
 std::string TransferState::describe() const {
   if (kind == TransferKind::kReadGrant) {
     return "read grant " + std::to_string(grant.value) +

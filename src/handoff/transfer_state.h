@@ -22,9 +22,11 @@
 #include "baton/layout.h"
 #include "baton/telemetry.h"
 #include "baton/transfer.h"
+#include "src/base/meters.h"
 #include "src/counter/progress_word_state.h"
 #include "src/handoff/lifecycle.h"
 #include "src/handoff/settlement.h"
+#include "src/handoff/wait_note.h"
 #include "src/kv/plan.h"
 #include "src/section/section_record.h"
 #include "src/transfer/path_channel.h"
@@ -93,6 +95,7 @@ class TransferState : public transfer::PostOwner {
   TransferRecord record() const;
   std::vector<FailedBlock> failed_blocks() const;
   std::string describe() const;
+  RequestKind request_kind() const;
 
   // ---- constant
   TransferId id;
@@ -118,9 +121,12 @@ class TransferState : public transfer::PostOwner {
   std::vector<Run> runs;
   std::vector<uint8_t> message;
   bool has_message = false;
+  std::shared_ptr<base::PeerMeters> meters;  // of its peer; null: nobody counts
 
   Lifecycle life;
   std::atomic<bool> cancel_queued{false};
+  std::atomic<int64_t> cancelled_ns{0};  // when its end began; 0: it did not
+  WaitNote wait;
 
   // ---- the caller's side of chunks, under this lock
   std::mutex submit_mutex;
@@ -157,6 +163,7 @@ class TransferState : public transfer::PostOwner {
   std::array<uint32_t, base::kMaxPathsPerPeer> ops_on{};  // of ops_out
   bool writes_in_doubt = false;  // of a cancelled one: a dead Path may have placed some
   bool op_refused = false;
+  uint32_t fenced_paths = 0;  // by bit, of its peer, since it was opened
   int64_t cancel_seen_ns = 0;
   bool cancel_from_peer = false;  // the receiver asked: QUIESCED answers it
   bool quiesced_sent = false;

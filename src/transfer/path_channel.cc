@@ -162,6 +162,12 @@ void PathChannel::account(const Staged& staged) {
   if (staged.signal_units != 0)
     staged.owner->on_signalled(identity_.ordinal, staged.ordinal, staged.signal_units);
   staged_bytes_ -= staged.post.length_bytes;
+  if (identity_.meters != nullptr) {
+    identity_.meters->posts.add();
+    identity_.meters->posted_bytes.add(staged.post.length_bytes);
+    identity_.meters->posted_units.add(staged.units);
+    if (staged.signal_units != 0) identity_.meters->immediates.add();
+  }
   if (batch_open_ && staged.batch == batch_) batch_accepted_ += staged.units;
 }
 

@@ -29,6 +29,7 @@
 #include "baton/plugin/plugin.h"
 #include "baton/status.h"
 #include "src/base/limits.h"
+#include "src/base/meters.h"
 #include "src/counter/immediate.h"
 #include "src/transport/rail.h"
 
@@ -82,6 +83,7 @@ class PathChannel {
     uint64_t cookie = 0;
     uint32_t ordinal = 0;  // among the Paths of this peer
     uint32_t credits = 0;  // immediates that the peer takes before it returns any; 0: no limit
+    base::PathMeters* meters = nullptr;  // outlives the channel; null: nobody counts
   };
 
   // `rail` outlives the channel, which owns `path` and closes it.

@@ -75,7 +75,11 @@ void DataLoop::stop() {
 }
 
 uint32_t DataLoop::turn() {
-  uint32_t done = work_->turn(clock_.now_ns());
+  const int64_t now_ns = clock_.now_ns();
+  // Relaxed: it is looked at, and orders nothing.
+  if (options_.last_turn_ns != nullptr)
+    options_.last_turn_ns->store(now_ns, std::memory_order_relaxed);
+  uint32_t done = work_->turn(now_ns);
   for (Rail* rail : rails_) done += rail->plugin().progress(rail->handle(), kBudgetBytes);
   return done + work_->after_rails(clock_.now_ns());
 }

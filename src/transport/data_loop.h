@@ -47,6 +47,8 @@ class DataLoop {
   struct Options {
     uint32_t busy_poll_us = 20;
     std::vector<int> cpus;
+    // Where the time of each turn is noted; null: nowhere. Borrowed; outlives the loop.
+    std::atomic<int64_t>* last_turn_ns = nullptr;
   };
 
   // Borrowed: work, rails, clock; they outlive the loop.
