@@ -267,7 +267,7 @@ Result<Transfer> Context::read(const RawRequest& request) {
   return counted(*impl_, BusyCall::kRead, impl_->raw(request, handoff::TransferKind::kRead));
 }
 Result<ReadGrant> Context::offer_read(const ReadGrantRequest& request) {
-  return impl_->offer_read(request);
+  return counted(*impl_, BusyCall::kGrant, impl_->offer_read(request));
 }
 Result<Pull> Context::pull(const PullRequest& request) {
   return counted(*impl_, BusyCall::kPull, impl_->pull(request));
