@@ -270,7 +270,7 @@ void Engine::fence_undrained(Link& link, const TransferState& transfer, uint32_t
   if (now_ns < fence_at_ns) return;
   for (LinkPath& path : link.paths) {
     if (!path.is_open() || (paths >> path.ordinal & 1) == 0) continue;
-    path.fence_wanted = true;
+    want_fence(path, FenceCause::kNotQuiet);
     if (path.broken_why.empty()) path.broken_why = "it did not drain after a cancel";
   }
 }
