@@ -170,6 +170,10 @@ void HttpServer::expire(int64_t now_ns) {
     if (!connection.is_answered) {
       answer(connection, 408, "");
       write(connection);
+    } else if (!connection.end_sent) {
+      // Nor does the kernel keep for minutes what nobody reads.
+      const linger reset{1, 0};
+      setsockopt(connection.fd.get(), SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
     }
     connection.is_open = false;
   }
