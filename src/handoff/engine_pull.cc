@@ -130,7 +130,8 @@ bool Engine::stage_told(Link& link, ReadGrantState& grant, uint32_t layer, uint3
 
 uint32_t Engine::pump_read_grant(Link& link, ReadGrantState& grant, int64_t now_ns) {
   take_ticks(grant, now_ns);
-  if (!grant.reader_started || !grant.has_untold) return 0;
+  // A reader that has said its word has given its slots away.
+  if (!grant.reader_started || !grant.has_untold || grant.has_verdict) return 0;
   uint32_t pieces = 0;
   for (uint32_t i = 0; i < grant.num_layers; ++i) {
     const ReadGrantState::Layer& layer = grant.told[i];
@@ -156,7 +157,7 @@ void Engine::read_done_arrived(Link& link, const wire::ReadDone& done) {
   // Acknowledged always, as a GrantEnd is.
   send_or_drop(link, wire::GrantEndAck{done.grant});
   ReadGrantState* grant = find_read_grant(link, done.grant);
-  if (grant == nullptr) return;
+  if (grant == nullptr || grant->has_verdict) return;  // a reader answers a late Cancel again
   const bool is_whole = grant->is_all_told() && done.units == grant->plan->total_units();
   if (done.code == StatusCode::kOk && !is_whole) {
     output_->drop_peer(
@@ -168,6 +169,7 @@ void Engine::read_done_arrived(Link& link, const wire::ReadDone& done) {
     return;
   }
   grant->has_verdict = true;
+  grant->verdict_ns = clock_.now_ns();
   grant->verdict = done.code;
   grant->verdict_message = done.message;
 }
@@ -175,7 +177,10 @@ void Engine::read_done_arrived(Link& link, const wire::ReadDone& done) {
 bool Engine::settle_read_grant(Link& link, ReadGrantState& grant, int64_t now_ns) {
   if (grant.has_verdict) {
     drop_staged(link, &grant);
-    if (grant.ops_out > 0) return false;
+    if (grant.ops_out > 0) {
+      fence_silent_paths(link, grant, now_ns);
+      return false;
+    }
     grant.life.finish(grant.verdict == StatusCode::kOk
                           ? Status::ok()
                           : Status(grant.verdict, grant.verdict_message),

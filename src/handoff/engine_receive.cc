@@ -320,7 +320,8 @@ void Engine::quiesced_arrived(Link& link, const wire::Quiesced& quiesced, int64_
   bool other_path = false;
   for (const auto& on : quiesced.paths) {
     const auto of_same = [&](const auto& one) { return one.epoch == on.epoch; };
-    other_path = other_path || path_with(link, on.epoch) == nullptr ||
+    // One that was refused here, or is over here, may still be on its way to its end there.
+    other_path = other_path || (path_with(link, on.epoch) == nullptr && !on.broken) ||
                  std::count_if(quiesced.paths.begin(), quiesced.paths.end(), of_same) > 1;
   }
   if (other_path) {

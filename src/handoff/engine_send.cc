@@ -281,7 +281,10 @@ void Engine::fence_silent_paths(Link& link, const TransferState& transfer, int64
   want_timer(std::max(fence_at_ns, now_ns));
   if (now_ns < fence_at_ns) return;
   for (LinkPath& path : link.paths) {
-    if (path.channel == nullptr || !transfer.settlement.carried(path.ordinal)) continue;
+    const bool is_user = transfer.kind == TransferKind::kReadGrant
+                             ? static_cast<const ReadGrantState&>(transfer).used(path.ordinal)
+                             : transfer.settlement.carried(path.ordinal);
+    if (path.channel == nullptr || !is_user) continue;
     want_fence(path, FenceCause::kNoVerdict);
     if (path.broken_why.empty()) path.broken_why = "it has lost the completions of its posts";
   }

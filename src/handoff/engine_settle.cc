@@ -37,6 +37,9 @@ void Engine::settle_path_death(LinkPath& path) {
   Link& link = *path.link;
   std::vector<uint64_t> applied;
   for (const auto& transfer : link.transfers) {
+    // The other side has ended it, and leaves it out of what it says of this Path: its pages are
+    // not written any more, and nothing of it is told again.
+    if (transfer->has_verdict) continue;
     if (transfer->kind == TransferKind::kReadGrant) {
       auto& grant = static_cast<ReadGrantState&>(*transfer);
       if (!grant.reader_started) continue;
@@ -62,9 +65,6 @@ void Engine::settle_path_death(LinkPath& path) {
       }
       continue;
     }
-    // The receiver has ended it, and leaves it out of what it says of this Path: its pages are not
-    // written any more.
-    if (transfer->has_verdict) continue;
     Settlement& settlement = transfer->settlement;
     // Also when it carried rewrites alone: those have to be made again, over another one.
     if (!settlement.carried(path.ordinal)) continue;

@@ -52,6 +52,11 @@ void ReadGrantState::staged(uint32_t path, uint32_t ordinal, uint32_t count) {
   paths_[path].assigned[ordinal] += count;
 }
 
+bool ReadGrantState::used(uint32_t path) const {
+  const std::vector<uint32_t>& assigned = paths_[path].assigned;
+  return std::any_of(assigned.begin(), assigned.end(), [](uint32_t count) { return count > 0; });
+}
+
 bool ReadGrantState::path_died(uint32_t path, std::span<const uint64_t> applied) {
   OnPath& on = paths_[path];
   for (uint32_t i = 0; i < num_layers; ++i) {

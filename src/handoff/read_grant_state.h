@@ -63,6 +63,8 @@ class ReadGrantState : public TransferState {
   // be told again. False, with nothing changed: it counted more than was signalled.
   [[nodiscard]] bool path_died(uint32_t path, std::span<const uint64_t> applied);
   bool is_all_told() const;
+  // Something was staged for this Path since it opened.
+  bool used(uint32_t path) const;
   // By layer; empty before start().
   std::span<const uint32_t> signalled_on(uint32_t path) const { return paths_[path].signalled; }
 

@@ -346,6 +346,21 @@ TEST(EngineGrant, QuiescedOfAPathThatThereIsNotIsAProtocolError) {
   }
 }
 
+// It was refused here, or is over here, and the writer has not heard of that yet.
+TEST(EngineGrant, QuiescedOfABrokenPathThatIsNotHereIsTaken) {
+  EnginePair pair;
+  pair.start();
+  pair.cancel_grant();
+  pair.receiver().turn();
+  const Quiesced::OnPath real{baton::PathEpoch(77), false, {0, 0}};
+  const Quiesced::OnPath refused{baton::PathEpoch(78), true, {0, 0}};
+  pair.receiver().receive(Quiesced{pair.grant->id, {real, refused}});
+  pair.receiver().turn();
+  EXPECT_TRUE(pair.receiver().dropped.is_ok()) << pair.receiver().dropped.to_string();
+  EXPECT_EQ(pair.grant->life.state(), State::kCancelled);
+  pair.settle();
+}
+
 TEST(EngineGrant, QuiescedWithoutACancelCancels) {
   EnginePair pair;
   pair.start();

@@ -376,6 +376,49 @@ TEST(EnginePull, TokensThatADeadPathLostAreToldOverTheOther) {
   }
 }
 
+// The reader is done, and nobody tells the source that its immediates have left.
+TEST(EnginePull, CompletionsThatAreLostDoNotKeepTheSource) {
+  baton_loopback_plan plan = EnginePair::default_plan();
+  plan.kill_path = 0;
+  plan.kill_mode = BATON_LOOPBACK_KILL_QUIETLY;
+  EnginePair pair(plan);
+  pair.start_pull();
+  pair.seal();
+  settle(pair);
+  EXPECT_EQ(pair.grant->life.state(), State::kDone);
+  EXPECT_EQ(pair.transfer->life.state(), State::kActive);
+  EXPECT_GT(pair.transfer->ops_out, 0u);
+  pair.advance(500 * baton_test::kMs);
+  settle(pair);
+  EXPECT_EQ(pair.transfer->life.state(), State::kDone) << pair.transfer->life.status().to_string();
+}
+
+// A Path over which tokens went dies behind the reader's word, which leaves the Pull out of its
+// snapshot; then comes the word once more, as the answer to a late cancel.
+TEST(EnginePull, AReaderMaySayItsWordTwice) {
+  EnginePair pair(EnginePair::default_plan(), nullptr, 2);
+  pair.start_pull();
+  pair.seal();
+  pair.turn_while_awake();
+  ASSERT_EQ(EnginePair::waiting(pair.receiver()), Names{"ReadDone"});
+  const baton::wire::Message done = pair.receiver().outbox.front();
+  pair.receiver().outbox.clear();
+  const baton::PathEpoch epoch(EnginePair::kEpoch);
+  pair.writer().receive(baton::wire::Fence{epoch});
+  pair.turns();
+  pair.writer().outbox.clear();
+  // In one turn: the Transfer has not ended in between.
+  for (const baton::wire::Message& message :
+       {done, baton::wire::Message(baton::wire::Fenced{epoch, {}}), done}) {
+    ASSERT_TRUE(pair.writer().engine().from_control(baton::handoff::PeerMessage{
+        baton::PeerId(EngineSide::kPeer), std::make_unique<baton::wire::Message>(message)}));
+  }
+  pair.turns();
+  EXPECT_TRUE(pair.writer().dropped.is_ok()) << pair.writer().dropped.to_string();
+  EXPECT_EQ(pair.transfer->life.state(), State::kDone) << pair.transfer->life.status().to_string();
+  settle(pair);
+}
+
 TEST(EnginePull, AFencedThatCountsTooMuchIsAProtocolError) {
   EnginePair pair(EnginePair::default_plan(), nullptr, 2);
   pair.start_pull();
