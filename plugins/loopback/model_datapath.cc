@@ -215,6 +215,10 @@ void ModelPath::placed(ModelPath* sender, const ModelPostPtr& post) {
   sender->unplaced_.erase(post->sequence);
   sender->answer_flushes();
   if (sender->settings().transport == Transport::kTcp) return;
+  if (is_one_way_) {  // the answer is lost
+    sender->unreachable(post);
+    return;
+  }
   const auto back_ns = static_cast<int64_t>(settings().latency_ns);
   sender->later(fabric().now_ns() + back_ns,
                 [post](ModelPath& end) { end.done(post, BATON_OP_DONE); });
@@ -229,6 +233,10 @@ void ModelPath::answer_flushes() {
       continue;
     }
     flushes_.erase(flushes_.begin() + static_cast<std::ptrdiff_t>(i));
+    if (const ModelPath* other = peer(); other != nullptr && other->is_one_way_) {
+      unreachable(post);
+      continue;
+    }
     later(fabric().now_ns() + static_cast<int64_t>(settings().latency_ns),
           [post](ModelPath& end) { end.done(post, BATON_OP_DONE); });
   }
@@ -247,7 +255,10 @@ void ModelPath::serve_read(ModelPath& sender, const ModelPostPtr& post) {
 // From this end, which was asked.
 void ModelPath::answer_read(ModelPath& sender, const ModelPostPtr& post) {
   rail_->send(post->length_bytes);
-  if (is_one_way_) return;
+  if (is_one_way_) {
+    sender.unreachable(post);
+    return;
+  }
   sender.later(std::max(rail_->send(0), arrival_ns()),
                [post](ModelPath& end) { end.read_returned(post); });
 }

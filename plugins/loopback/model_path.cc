@@ -149,7 +149,7 @@ void ModelPath::fence() {
 void ModelPath::close_endpoint() {
   for (ModelPath* sibling : rail_->paths()) {
     if (sibling == this || sibling->endpoint_ != endpoint_ || sibling->endpoint_gone_) continue;
-    sibling->trace("endpoint closed");
+    sibling->trace("endpoint closed", settings().tag);
     sibling->endpoint_gone_ = true;
     sibling->break_end("its endpoint was closed to fence another path");
   }

@@ -142,7 +142,7 @@ uint32_t ModelPath::progress(uint64_t budget_bytes) {
   }
   uint64_t read_budget = budget_bytes;
   uint32_t things = 0;
-  while (!returns_.empty() && read_budget > 0) {
+  while (!returns_.empty() && takes_bytes() && read_budget > 0) {
     const ModelPostPtr post = returns_.front();
     const auto bytes = static_cast<uint32_t>(
         std::min<uint64_t>(read_budget, post->length_bytes - post->moved_bytes));
@@ -166,8 +166,8 @@ uint32_t ModelPath::progress(uint64_t budget_bytes) {
 bool ModelPath::has_work() const {
   if (fenced_) return false;
   if (fencing_) return fence_ended_;
-  return !reports_.empty() || !inbox_.empty() || !returns_.empty() ||
-         (broken_ && !broken_reported_);
+  const bool has_bytes = takes_bytes() && (!inbox_.empty() || !returns_.empty());
+  return has_bytes || !reports_.empty() || (broken_ && !broken_reported_);
 }
 
 }  // namespace baton_loopback
