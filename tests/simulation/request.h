@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "baton/context.h"
+#include "baton/pull.h"
 #include "src/base/random.h"
 #include "tests/simulation/memory.h"
 #include "tests/simulation/scenario.h"
@@ -84,6 +85,8 @@ class Request final : public PieceOwner {
   void step(uint32_t step);
   // Since it was asked last: a call was made, so that there may be work for progress().
   bool acted() { return std::exchange(acted_, false); }
+  // Whose they are.
+  bool has_gates_at_mover() const { return script_.kind == Kind::kPull; }
   void look_at_gates();
   void on_offered() { is_offered_ = true; }
   void on_grant_ended(const baton::Event& event);
@@ -127,13 +130,31 @@ class Request final : public PieceOwner {
   void open_shadow() const;
   std::string compare(std::optional<uint32_t> layer, bool may_be_missing) const;
 
-  // request.cc
-  bool grant_is_source() const { return script_.kind == Kind::kRead; }
+  static baton::State state_of(const baton::Status& status);
+  // Answers that a peer's cancel, death or deadline explains.
+  static bool says_ended(const baton::Status& status);
+
+  // request_pull.cc
+  bool offer_read(baton::PeerId reader, bool may_fail);
+  void pull(baton::GrantId grant);
+  void on_read_grant_ended(const baton::Event& event);
+  void on_pull_ended(const baton::Event& event);
+  void check_pull_outcome(bool is_disturbed) const;
+
+  // request.cc, request_act.cc, request_check.cc
+  bool grant_is_source() const {
+    return script_.kind == Kind::kRead || script_.kind == Kind::kPull;
+  }
+  bool is_handoff() const { return script_.kind == Kind::kPush || script_.kind == Kind::kPull; }
   bool open_grant(baton::PeerId mover, bool may_fail);
   void answer();
   baton::Result<baton::Transfer> push(baton::GrantId grant);
   baton::Result<baton::Transfer> move_raw(baton::GrantId grant);
+  bool feeds() const;
   void act(uint32_t step);
+  void refuse(const baton::Status& why);
+  void cancel_grant();
+  void cancel_transfer();
   void submit_next_chunk();
   void tick();
   void seal();
@@ -169,8 +190,9 @@ class Request final : public PieceOwner {
   bool source_released_ = false;
   bool target_released_ = false;
 
-  // the granter's side
+  // the granter's side; of a pulled hand-off without the gates, which are the mover's
   baton::Grant grant_;
+  baton::ReadGrant read_grant_;
   std::optional<baton::GrantId> grant_id_;
   std::vector<baton::Gate> gates_;
   baton::Gate all_;
@@ -190,6 +212,7 @@ class Request final : public PieceOwner {
   bool is_offered_ = false;
   bool is_refused_ = false;  // the offer had gone when it was answered
   baton::Transfer transfer_;
+  baton::Pull pull_;
   std::optional<baton::TransferId> transfer_id_;
   baton::ProgressWord word_;
   uint32_t next_act_ = 0;

@@ -48,7 +48,7 @@ void Request::spoil_source() {
 bool Request::take_memory() {
   ContextMemory& target = grant_is_source() ? *mover_.memory : *granter_.memory;
   ContextMemory& source = grant_is_source() ? *granter_.memory : *mover_.memory;
-  if (script_.kind != Kind::kPush) {
+  if (!is_handoff()) {
     if (!target.take_slot(Way::kIn, &target_slot_)) return false;
     if (!source.take_slot(Way::kOut, &source_slot_)) {
       target.give_slot_back(Way::kIn, target_slot_);
@@ -71,10 +71,12 @@ bool Request::take_memory() {
 }
 
 void Request::expect_handoff() {
+  ContextMemory& target_memory = grant_is_source() ? *mover_.memory : *granter_.memory;
+  ContextMemory& source_memory = grant_is_source() ? *granter_.memory : *mover_.memory;
   RandomCase layouts;
-  layouts.source = mover_.memory->side(Way::kOut);
+  layouts.source = source_memory.side(Way::kOut);
   layouts.source.blocks = source_blocks_;
-  layouts.target = granter_.memory->side(Way::kIn);
+  layouts.target = target_memory.side(Way::kIn);
   layouts.target.blocks = target_blocks_;
   layouts.tokens = script_.tokens;
   layouts.unit_bytes = scenario_.unit_bytes;
@@ -84,7 +86,7 @@ void Request::expect_handoff() {
   // Where each byte goes is asked of the row-by-row copy, not of the units.
   std::vector<Bytes> source_image;
   std::vector<const uint8_t*> source;
-  for (const GuardedBuffer& section : mover_.memory->sections())
+  for (const GuardedBuffer& section : source_memory.sections())
     source_image.emplace_back(section.size());
   for (const ReferenceUnit& unit : units_) {
     ++units_of_layer_[unit.layer_ordinal];
@@ -98,7 +100,7 @@ void Request::expect_handoff() {
   for (const Bytes& image : source_image) source.push_back(image.data());
   std::vector<Bytes> target_image;
   std::vector<uint8_t*> target;
-  for (const GuardedBuffer& section : granter_.memory->sections()) {
+  for (const GuardedBuffer& section : target_memory.sections()) {
     target_image.emplace_back(section.size());
   }
   for (Bytes& image : target_image) target.push_back(image.data());
@@ -108,7 +110,7 @@ void Request::expect_handoff() {
     const uint32_t section = unit.section - 1;
     Piece piece;
     piece.layer = unit.layer_ordinal;
-    piece.at = granter_.memory->sections()[section].data() + unit.offset_bytes;
+    piece.at = target_memory.sections()[section].data() + unit.offset_bytes;
     const auto begin =
         target_image[section].begin() + static_cast<std::ptrdiff_t>(unit.offset_bytes);
     piece.expected.assign(begin, begin + unit.length_bytes);
@@ -136,7 +138,7 @@ void Request::release_source() {
   if (std::exchange(source_released_, true)) return;
   ContextMemory& memory = grant_is_source() ? *granter_.memory : *mover_.memory;
   spoil_source();
-  if (script_.kind == Kind::kPush) {
+  if (is_handoff()) {
     memory.give_back(Way::kOut, source_blocks_);
   } else {
     memory.give_slot_back(Way::kOut, source_slot_);
@@ -151,7 +153,7 @@ void Request::release_target() {
   }
   for (const Piece& piece : pieces_)
     std::fill_n(piece.at, piece.expected.size(), GuardedBuffer::kPoison);
-  if (script_.kind == Kind::kPush) {
+  if (is_handoff()) {
     memory.give_back(Way::kIn, target_blocks_);
   } else {
     memory.give_slot_back(Way::kIn, target_slot_);

@@ -215,21 +215,26 @@ void make_raw(Random& random, RequestScript& script) {
 }
 
 RequestScript make_request(Random& random, const Scenario& scenario, uint32_t max_tokens,
-                           Topology topology) {
+                           const ScenarioShape& shape) {
   RequestScript script;
   const LinkScript& link = scenario.links[random.below(scenario.links.size())];
   script.granter = link.dialer;
   script.mover = link.listener;
   if (random.chance(1, 2)) std::swap(script.granter, script.mover);
-  const bool is_other_way = topology == Topology::kFanIn    ? script.granter != 0
-                            : topology == Topology::kFanOut ? script.mover != 0
-                                                            : false;
+  const bool is_other_way = shape.topology == Topology::kFanIn    ? script.granter != 0
+                            : shape.topology == Topology::kFanOut ? script.mover != 0
+                                                                  : false;
   if (is_other_way && random.chance(5, 6)) std::swap(script.granter, script.mover);
   if (random.chance(1, 3)) script.kind = random.chance(1, 2) ? Kind::kWrite : Kind::kRead;
+  if (shape.has_pulls && script.kind == Kind::kPush && random.chance(1, 3)) {
+    script.kind = Kind::kPull;
+    std::swap(script.granter, script.mover);
+  }
   script.start_step = pick_skewed(random, 0, 400);
   script.pace = pick_skewed(random, 1, 20);
   script.is_answered = !random.chance(1, 12);
-  if (script.kind == Kind::kPush) {
+  const bool is_handoff = script.kind == Kind::kPush || script.kind == Kind::kPull;
+  if (is_handoff) {
     make_handoff(random, scenario, max_tokens, script);
   } else {
     make_raw(random, script);
@@ -237,7 +242,7 @@ RequestScript make_request(Random& random, const Scenario& scenario, uint32_t ma
   if (random.chance(1, 3)) script.ending = static_cast<Ending>(1 + random.below(4));
   script.ending_after = pick_skewed(random, 0, random.chance(1, 2) ? 30 : 300);
   // Some prefills stop in the middle: only the deadline ends those.
-  const bool stops = script.kind == Kind::kPush && random.chance(1, 10);
+  const bool stops = is_handoff && random.chance(1, 10);
   if (stops) {
     script.seals = false;
     script.chunks_submitted = pick(random, 0, script.chunks_submitted);
@@ -288,7 +293,7 @@ void make_disturbances(Random& random, Scenario& scenario) {
 }
 
 const char* kind_name(Kind kind) {
-  constexpr const char* kNames[] = {"push", "raw write", "raw read"};
+  constexpr const char* kNames[] = {"push", "raw write", "raw read", "pull"};
   return kNames[static_cast<size_t>(kind)];
 }
 
@@ -320,7 +325,7 @@ Scenario make_scenario(uint64_t seed, const ScenarioShape& shape) {
   if (shape.has_plan) make_plan(random, scenario);
   const uint32_t requests = pick(random, 3, shape.max_requests);
   for (uint32_t i = 0; i < requests; ++i)
-    scenario.requests.push_back(make_request(random, scenario, model.max_tokens, shape.topology));
+    scenario.requests.push_back(make_request(random, scenario, model.max_tokens, shape));
   if (shape.has_plan) make_disturbances(random, scenario);
   return scenario;
 }
@@ -328,13 +333,15 @@ Scenario make_scenario(uint64_t seed, const ScenarioShape& shape) {
 std::string describe(const RequestScript& script) {
   std::string text = std::string(kind_name(script.kind)) + " " + number(script.mover) + "->" +
                      number(script.granter);
-  if (script.kind == Kind::kRead)
-    text = "raw read " + number(script.mover) + "<-" + number(script.granter);
+  if (script.kind == Kind::kRead || script.kind == Kind::kPull)
+    text = std::string(kind_name(script.kind)) + " " + number(script.mover) + "<-" +
+           number(script.granter);
   text += " at step " + number(script.start_step) + ", deadline " + number(script.deadline_ms) +
           "/" + number(script.mover_deadline_ms) + " ms, pace " + number(script.pace) + ", " +
           ending_name(script.ending) + " after " + number(script.ending_after);
   if (!script.is_answered) text += ", not answered";
-  if (script.kind != Kind::kPush) return text + ", " + number(script.parts.size()) + " parts";
+  if (script.kind == Kind::kWrite || script.kind == Kind::kRead)
+    return text + ", " + number(script.parts.size()) + " parts";
   text += ", tokens [" + number(script.tokens.begin) + ", " + number(script.tokens.end) +
           "), chunks end at";
   for (const ChunkScript& chunk : script.chunks)

@@ -39,7 +39,7 @@ struct LinkScript {
   uint32_t listener = 0;
 };
 
-enum class Kind : uint8_t { kPush, kWrite, kRead };
+enum class Kind : uint8_t { kPush, kWrite, kRead, kPull };
 
 enum class Ending : uint8_t {
   kNatural,  // DONE, or the deadline when the script stops early (range grants: cancelled when
@@ -63,8 +63,8 @@ struct RawPart {
 
 struct RequestScript {
   Kind kind = Kind::kPush;
-  uint32_t granter = 0;  // of a hand-off: decode
-  uint32_t mover = 0;    // prefill
+  uint32_t granter = 0;  // decode, when prefill pushes; prefill, when decode pulls
+  uint32_t mover = 0;    // the other one
   uint32_t start_step = 0;
   uint32_t deadline_ms = 0;
   uint32_t mover_deadline_ms = 0;  // 0: what is left of the Grant's
@@ -121,6 +121,7 @@ struct ScenarioShape {
   uint32_t contexts = 0;  // 0: 2 to 4
   uint32_t max_requests = 16;
   bool has_plan = true;  // faults in `plan`, and disturbances
+  bool has_pulls = false;
 };
 
 Scenario make_scenario(uint64_t seed, const ScenarioShape& shape = {});

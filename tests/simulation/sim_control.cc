@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "tests/simulation/message_text.h"
 #include "tests/simulation/sim_later.h"
 #include "tests/simulation/sim_network.h"
 
@@ -56,8 +57,8 @@ void SimControl::queue(SimEnd& end, const wire::Message& message) {
   auto frame = wire::encode(message);
   network_.count(wire::message_name(message));
   if (world().is_tracing()) {
-    world().tell(member(), std::string("sends ") + wire::message_name(message) + " to " +
-                               (end.is_dialer ? end.target : end.hello.name));
+    world().tell(member(), "sends to " + (end.is_dialer ? end.target : end.hello.name) + ": " +
+                               message_text(message));
   }
   if (frame.is_ok()) network_.transmit(end, std::move(*frame));
 }
@@ -250,6 +251,7 @@ void SimControl::frame_arrived(uint32_t number, const std::vector<uint8_t>& fram
   }
   wire::Message& message = *decoded;
   world().note(member(), wire::message_name(message), number);
+  if (world().is_tracing()) world().tell(member(), "hears " + message_text(message));
   if (const auto* goodbye = std::get_if<wire::Goodbye>(&message)) {
     const StatusCode code =
         goodbye->code == StatusCode::kOk ? StatusCode::kPeerLost : goodbye->code;

@@ -62,6 +62,13 @@ Result<PeerId> SimControl::dial(std::string_view address) {
   return PeerId(last_peer_);
 }
 
+bool SimControl::is_dialling(const std::string& target) {
+  for (const SimEnd* end : own_ends()) {
+    if (end->is_dialer && end->stage < Stage::kUp && end->target == target) return true;
+  }
+  return false;
+}
+
 // ---- the listener's side
 
 void SimControl::reached(uint32_t dialer, wire::Hello hello) {

@@ -130,6 +130,8 @@ class SimControl final : public baton::control::ControlInterface {
   const Member& who() const { return member_; }
   const std::string& name() const { return options_.name; }
   bool is_running() const { return is_running_; }
+  // A dial of that name has no answer yet.
+  bool is_dialling(const std::string& target);
   // Its process is killed: no Goodbye, no callback. `is_told`: the others read the end of the
   // stream, as a kernel would send it; otherwise they hear nothing.
   void kill(bool is_told);

@@ -18,6 +18,7 @@ std::string number(uint64_t value) { return std::to_string(value); }
 ScenarioShape make_shape(Random& random) {
   ScenarioShape shape;
   shape.has_plan = false;
+  shape.has_pulls = true;
   shape.max_requests = random.chance(1, 4) ? 32 : 12;
   switch (random.below(4)) {
     case 0:

@@ -194,6 +194,8 @@ void VirtualRun::dial(uint32_t index) {
     const uint32_t to = is_other ? script.dialer : script.listener;
     if (is_ending_ || (is_other && !crosses) || !is_usable(from)) continue;
     if (seats_[from].frozen_until_ns > world_.now_ns()) continue;
+    // Who dials anew before there is an answer takes the connection from himself.
+    if (seats_[from].life->control->is_dialling(name_of(to))) continue;
     seats_[from].life->impl->begin_connect("baton://sim/" + name_of(to)).status();
     wake(from);
   }
@@ -220,7 +222,7 @@ void VirtualRun::disturb_links_of(uint32_t seat) {
   }
 }
 
-void VirtualRun::hurt_path(uint32_t path) {
+bool VirtualRun::hurt_path(uint32_t path) {
   std::vector<baton_loopback_path_info> paths(1024);
   paths.resize(
       std::min<size_t>(paths.size(), baton_loopback_fabric_paths(fabric_, paths.data(), 1024)));
@@ -231,18 +233,19 @@ void VirtualRun::hurt_path(uint32_t path) {
   const auto found = std::find_if(paths.begin(), paths.end(), [&](const auto& info) {
     return info.path == path && info.peer_path != UINT32_MAX;
   });
-  if (found == paths.end()) return;
+  if (found == paths.end()) return false;
   hurt_paths_.insert(found->peer_path);
   const auto ends = seats_of(*found);
   const bool has_other = std::any_of(paths.begin(), paths.end(), [&](const auto& info) {
     return info.peer_path != UINT32_MAX && seats_of(info) == ends &&
            hurt_paths_.count(info.path) == 0;
   });
-  if (has_other) return;
+  if (has_other) return true;
   for (uint32_t link = 0; link < links_.size(); ++link) {
     if (std::minmax(links_[link].script.dialer, links_[link].script.listener) == ends)
       disturb(link);
   }
+  return true;
 }
 
 }  // namespace baton_test

@@ -143,6 +143,8 @@ bool VirtualRun::apply_to_member(const SimFault& fault) {
     }
     case SimFaultKind::kFreeze:
       seat.frozen_until_ns = world_.now_ns() + fault.for_ns;
+      // Then it does what it would have done meanwhile.
+      world_.at(seat.frozen_until_ns + 2'000, [this] { tick(); });
       if (fault.for_ns > kPauseNs) disturb_links_of(fault.member);
       return true;
     case SimFaultKind::kClockJump:

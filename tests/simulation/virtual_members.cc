@@ -43,7 +43,9 @@ void VirtualRun::make_fabric() {
   model.trace = [](void* self, const char* what, uint32_t path, uint64_t a, uint64_t b) {
     auto& run = *static_cast<VirtualRun*>(self);
     if (std::strcmp(what, "fenced") == 0) ++run.tally_->fences;
-    if (std::strcmp(what, "endpoint closed") == 0) run.hurt_path(path);
+    // One that is not connected yet belongs to whoever comes to be connected.
+    if (std::strcmp(what, "endpoint closed") == 0 && !run.hurt_path(path))
+      run.disturb_links_of(run.life_of_rail(static_cast<uint32_t>(a))->seat);
     run.world_.note(kNobody, what, path, a, b);
     if (std::strncmp(what, "post ", 5) == 0) run.on_post(path);
   };
@@ -180,7 +182,11 @@ void VirtualRun::turn(uint32_t index) {
   if (seat.life != &life || life.is_closed) return;
   if (done > 0) {
     for (Running& running : requests_) {
-      if (running.request != nullptr && running.granter == &life) running.request->look_at_gates();
+      if (running.request == nullptr ||
+          (running.request->has_gates_at_mover() ? running.mover : running.granter) != &life)
+        continue;
+      SCOPED_TRACE(running.request->tag());
+      running.request->look_at_gates();
     }
     const auto longest_ns = static_cast<uint64_t>(scenario_.turn_max_ns);
     schedule_turn(index,

@@ -203,8 +203,9 @@ void VirtualRun::check_in_time() {
 
 void VirtualRun::settle() {
   is_settling_ = true;
-  const int64_t until_ns = world_.now_ns() + kSettleNs;
-  for (Seat& seat : seats_) seat.frozen_until_ns = 0;
+  int64_t until_ns = world_.now_ns() + kSettleNs;
+  // Who is frozen thaws in his time: what waits for him comes in its order.
+  for (const Seat& seat : seats_) until_ns = std::max(until_ns, seat.frozen_until_ns + kSettleNs);
   while (world_.now_ns() < until_ns) world_.step(until_ns);
 }
 

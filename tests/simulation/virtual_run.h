@@ -121,7 +121,7 @@ class VirtualRun {
   void disturb_links_of(uint32_t seat);
   // A Path is going, or of no use. What runs over the others of its link goes on; without others
   // the link is disturbed.
-  void hurt_path(uint32_t path);
+  bool hurt_path(uint32_t path);  // false: it is not connected
   void disturb_link_of(const baton_loopback_path_info& path);
 
   // virtual_faults.cc

@@ -73,7 +73,7 @@ class MemberClock final : public baton::base::Clock {
   int64_t world_ns(int64_t at_ns) const;
   void detach();
   // REQUIRES: detached.
-  void sleep_until(int64_t at_ns) { own_ns_ = at_ns > own_ns_ ? at_ns : own_ns_ + 1; }
+  void sleep_until(int64_t at_ns) { own_ns_ = at_ns > own_ns_ ? at_ns : own_ns_ + 1000; }
   bool is_detached() const { return is_detached_; }
 
  private:
