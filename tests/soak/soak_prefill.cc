@@ -155,7 +155,9 @@ class Prefill {
     const auto blocks = sequence->blocks();
     auto transfer = node_->context().push(
         {offer->id, node_->cache().id(), {{blocks.begin(), blocks.end()}}, 0});
-    if (transfer.code() == StatusCode::kNotFound) return Status::ok();  // cancelled meanwhile
+    // Cancelled before the call, or while it looked.
+    if (transfer.code() == StatusCode::kNotFound || transfer.code() == StatusCode::kCancelled)
+      return Status::ok();
     if (!transfer.is_ok()) return transfer.status();
     compute(request, *sequence, *transfer);
     sending_.push_back({std::move(*sequence), std::move(*transfer)});
