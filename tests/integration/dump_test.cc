@@ -56,7 +56,7 @@ TEST(Dump, IsJsonForPrograms) {
   ASSERT_TRUE(wait_until([&] { return has(w.pair.decode().dump(), "units of the writer"); }));
   const TempDir folder;
   std::ofstream(folder.file("dump.json")) << w.pair.decode().dump(baton::DumpFormat::kJson);
-  const char* const kScript =
+  const char* const script =
       "import json, sys\n"
       "d = json.load(open(sys.argv[1]))\n"
       "g, = d['grants']\n"
@@ -65,7 +65,7 @@ TEST(Dump, IsJsonForPrograms) {
       "assert g['state'] == 'ACTIVE' and g['waits_for']['what'] == 'units', g\n"
       "assert 0 < g['deadline_left_seconds'] <= 30 and g['blocks'] == 16, g\n"
       "assert g['peer_name'] == 'prefill' and d['peers'][0]['paths'][0]['state'] == 'open'\n";
-  const auto read = run_command("python3", {"-c", kScript, folder.file("dump.json")});
+  const auto read = run_command("python3", {"-c", script, folder.file("dump.json")});
   EXPECT_EQ(read.code, 0) << read.text;
 }
 

@@ -32,8 +32,8 @@ std::map<std::string, std::vector<std::string>> rows_of_document() {
   bool in_section = false;
   while (std::getline(file, line)) {
     if (line.starts_with("## ")) in_section = line == "## What each code means";
-    static const std::regex kRow(R"re(\| [A-Z_]+ \([0-9]+\) \|.*)re");
-    if (!in_section || !std::regex_match(line, kRow)) continue;
+    static const std::regex row_pattern(R"re(\| [A-Z_]+ \([0-9]+\) \|.*)re");
+    if (!in_section || !std::regex_match(line, row_pattern)) continue;
     const auto cells = cells_of(line);
     EXPECT_TRUE(rows.emplace(cells[0], cells).second) << "twice: " << cells[0];
   }

@@ -7,6 +7,7 @@
 
 #include <chrono>
 #include <deque>
+#include <mutex>
 
 #include "src/control/socket.h"
 #include "tests/support/wait_until.h"
@@ -67,7 +68,7 @@ class HttpServerTest : public ::testing::Test {
         options,
         [this](const std::string& path) -> std::optional<HttpServer::Content> {
           if (path != "/metrics") return std::nullopt;
-          return HttpServer::Content{"text/plain", body_};
+          return HttpServer::Content{"text/plain", body()};
         },
         &meters_, logger_);
     EXPECT_TRUE(server.is_ok()) << server.status().to_string();
@@ -79,6 +80,17 @@ class HttpServerTest : public ::testing::Test {
     return client.read_all();
   }
 
+  // Read by the server's thread.
+  std::string body() {
+    const std::lock_guard<std::mutex> lock(body_mutex_);
+    return body_;
+  }
+  void set_body(std::string body) {
+    const std::lock_guard<std::mutex> lock(body_mutex_);
+    body_ = std::move(body);
+  }
+
+  std::mutex body_mutex_;
   std::string body_ = "up 1\n";
   base::ContextMeters meters_;
   base::Logger logger_{LogLevel::kOff};
@@ -126,13 +138,13 @@ TEST_F(HttpServerTest, WhoSaysNothingIsToldAndClosed) {
 }
 
 TEST_F(HttpServerTest, AClientThatDoesNotReadHoldsUpNobody) {
-  body_.assign(32u << 20, 'x');
+  set_body(std::string(32u << 20, 'x'));
   const auto server = start(500);
   Client slow(*server);
   slow.set_small_buffer();
   slow.say(kGet);
   ASSERT_TRUE(baton_test::wait_until([&] { return meters_.http_requests.value() == 1; }));
-  body_ = "up 1\n";
+  set_body("up 1\n");
   EXPECT_TRUE(get(*server, kGet).ends_with("up 1\n"));
   // Its time is over: the rest of its answer never comes.
   EXPECT_LT(slow.read_all().size(), 32u << 20);

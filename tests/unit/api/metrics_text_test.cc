@@ -71,9 +71,9 @@ std::string family_of(const std::string& name, const Text& text) {
 
 // Text format 0.0.4, with a family's lines together and HELP and TYPE before its samples.
 Text parse(const std::string& text) {
-  static const std::regex kHelp(R"(# HELP ([a-z_]+) ([ -~]+))");
-  static const std::regex kType(R"(# TYPE ([a-z_]+) (counter|gauge|histogram))");
-  static const std::regex kSample(
+  static const std::regex help_line(R"(# HELP ([a-z_]+) ([ -~]+))");
+  static const std::regex type_line(R"(# TYPE ([a-z_]+) (counter|gauge|histogram))");
+  static const std::regex sample_line(
       R"re(([a-z_]+)(?:\{((?:[a-z]+="(?:[^"\\\n]|\\["\\n])*",?)+)\})? (-?[0-9.e+-]+|\+Inf))re");
   Text out;
   std::istringstream lines(text);
@@ -81,13 +81,13 @@ Text parse(const std::string& text) {
   std::string family;
   while (std::getline(lines, line)) {
     std::smatch match;
-    if (std::regex_match(line, match, kHelp)) {
+    if (std::regex_match(line, match, help_line)) {
       family = match[1];
       EXPECT_TRUE(out.helps.emplace(family, match[2]).second) << "twice: " << line;
-    } else if (std::regex_match(line, match, kType)) {
+    } else if (std::regex_match(line, match, type_line)) {
       EXPECT_EQ(match[1], family) << line;
       EXPECT_TRUE(out.types.emplace(family, match[2]).second) << "twice: " << line;
-    } else if (std::regex_match(line, match, kSample)) {
+    } else if (std::regex_match(line, match, sample_line)) {
       out.samples.push_back({match[1], match[2], match[3]});
       EXPECT_EQ(family_of(match[1], out), family) << line;
     } else {
@@ -169,19 +169,19 @@ TEST(PrometheusText, NamesOfEnumsAreDistinct) {
 
 // Prometheus' own parser: Debian's python3-prometheus-client.
 TEST(PrometheusText, IsWhatPrometheusReads) {
-  const char* const kPython = "/usr/bin/python3";
-  if (baton_test::run_command(kPython, {"-c", "import prometheus_client.parser"}).code != 0)
+  const char* const python = "/usr/bin/python3";
+  if (baton_test::run_command(python, {"-c", "import prometheus_client.parser"}).code != 0)
     GTEST_SKIP() << "python3-prometheus-client is not installed";
   const baton_test::TempDir folder;
   std::ofstream(folder.file("metrics.txt")) << prometheus_text(sample());
-  const char* const kScript =
+  const char* const script =
       "import sys\n"
       "from prometheus_client.parser import text_string_to_metric_families as parse\n"
       "for family in parse(open(sys.argv[1]).read()):\n"
       "  print(family.name, family.type, len(family.samples))\n"
       "  for s in family.samples:\n"
       "    if 'transport' in s.labels: assert s.labels['transport'] == 'od\"d\\\\transport\\n'\n";
-  const auto read = baton_test::run_command(kPython, {"-c", kScript, folder.file("metrics.txt")});
+  const auto read = baton_test::run_command(python, {"-c", script, folder.file("metrics.txt")});
   EXPECT_EQ(read.code, 0) << read.text;
   EXPECT_NE(read.text.find("baton_fence_seconds histogram 54"), std::string::npos) << read.text;
   EXPECT_NE(read.text.find("baton_posted_bytes counter 1"), std::string::npos) << read.text;
@@ -192,13 +192,13 @@ TEST(PrometheusText, IsWhatPrometheusReads) {
 TEST(PrometheusText, TheDocumentListsEverySeries) {
   std::ifstream file(std::string(BATON_SOURCE_DIR) + "/docs/operations.md");
   ASSERT_TRUE(file.is_open());
-  static const std::regex kRow(R"(\| `(baton_[a-z_]+)` \| ([a-z]+) \| [^|]* \| ([^|]+) \|)");
+  static const std::regex row_pattern(R"(\| `(baton_[a-z_]+)` \| ([a-z]+) \| [^|]* \| ([^|]+) \|)");
   std::map<std::string, std::string> types;
   std::map<std::string, std::string> helps;
   std::string line;
   while (std::getline(file, line)) {
     std::smatch match;
-    if (!std::regex_match(line, match, kRow)) continue;
+    if (!std::regex_match(line, match, row_pattern)) continue;
     types[match[1]] = match[2];
     helps[match[1]] = match[3];
   }

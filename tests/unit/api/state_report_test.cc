@@ -105,7 +105,7 @@ TEST(StateReport, JsonIsJson) {
   const std::string json = to_json(sample());
   const baton_test::TempDir folder;
   std::ofstream(folder.file("state.json")) << json;
-  const char* const kScript =
+  const char* const script =
       "import json, sys\n"
       "s = json.load(open(sys.argv[1]))\n"
       "g = s['grants'][0]\n"
@@ -119,7 +119,7 @@ TEST(StateReport, JsonIsJson) {
       "assert s['peers'][0]['paths'][0]['state'] == 'fencing'\n"
       "assert s['offers_left_out'] == 2 and s['grants_left_out'] == 0\n"
       "assert s['data_path']['is_late'] is False\n";
-  const auto read = baton_test::run_command("python3", {"-c", kScript, folder.file("state.json")});
+  const auto read = baton_test::run_command("python3", {"-c", script, folder.file("state.json")});
   EXPECT_EQ(read.code, 0) << read.text << json;
 }
 
