@@ -8,16 +8,19 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <CLI/CLI.hpp>
 #include <cinttypes>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <fstream>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "nlohmann/json.hpp"
+#include "perf/lib/output_file.h"
 #include "tests/simulation/virtual_run.h"
 
 #ifdef BATON_MUTANTS
@@ -86,63 +89,29 @@ std::string run_seed(uint64_t seed, const std::string& capabilities, bool is_tra
   return text;
 }
 
-bool take(int* i, int argc, char** argv, const char* name, std::string* out) {
-  const std::string argument = argv[*i];
-  const std::string with_equals = std::string(name) + "=";
-  if (argument.rfind(with_equals, 0) == 0) {
-    *out = argument.substr(with_equals.size());
-    return true;
-  }
-  if (argument != name || *i + 1 >= argc) return false;
-  *out = argv[++*i];
-  return true;
-}
-
-bool parse(int argc, char** argv, Settings* settings) {
-  settings->program = argv[0];
-  std::string from;
-  std::string seeds;
-  for (int i = 1; i < argc; ++i) {
-    const std::string argument = argv[i];
-    if (argument == "--trace") {
-      settings->is_tracing = true;
-    } else if (argument == "--stop-at-first") {
-      settings->stops_at_first = true;
-    } else if (!take(&i, argc, argv, "--from", &from) && !take(&i, argc, argv, "--seeds", &seeds) &&
-               !take(&i, argc, argv, "--capabilities", &settings->capabilities) &&
-               !take(&i, argc, argv, "--mutant", &settings->mutant) &&
-               !take(&i, argc, argv, "--json", &settings->json)) {
-      std::fprintf(stderr, "baton-sim: unknown argument \"%s\"\n", argv[i]);
-      return false;
-    }
-  }
-  if (!from.empty()) settings->from = std::strtoull(from.c_str(), nullptr, 0);
-  if (!seeds.empty()) settings->seeds = std::strtoull(seeds.c_str(), nullptr, 0);
-  for (const char* known : {"all", "rc", "srd", "tcp", "shm"}) {
-    if (settings->capabilities == known) return true;
-  }
-  std::fprintf(stderr, "baton-sim: --capabilities is rc, srd, tcp, shm or all\n");
-  return false;
-}
-
-bool set_mutant(const std::string& name) {
-  if (name.empty()) return true;
+// The names of this build's mutants, each with a space before it; empty in a build without.
+std::string mutant_names() {
+  std::string names;
 #ifdef BATON_MUTANTS
-  if (baton::base::set_mutant(name)) return true;
-  std::fprintf(stderr, "baton-sim: no mutant \"%s\"; there are:", name.c_str());
   for (uint8_t i = 1; i < baton::base::kNumMutants; ++i)
-    std::fprintf(stderr, " %s", std::string(mutant_name(baton::base::Mutant{i})).c_str());
-  std::fprintf(stderr, "\n");
-#else
-  std::fprintf(stderr,
-               "baton-sim: this build has no mutants. Build and run baton-sim-mutants instead: "
-               "cmake --build BUILD --target baton-sim-mutants\n");
+    names += " " + std::string(mutant_name(baton::base::Mutant{i}));
 #endif
-  return false;
+  return names;
 }
 
-void write_json(const Settings& settings, const RunTally& tally, uint64_t seeds,
-                const std::vector<Failure>& failures) {
+// What is wrong with the name; empty: it is set.
+std::string set_mutant(const std::string& name) {
+#ifdef BATON_MUTANTS
+  if (baton::base::set_mutant(name)) return {};
+  return "there is no mutant \"" + name + "\"; there are:" + mutant_names();
+#else
+  return "\"" + name +
+         "\": this build has no mutants. Build and run baton-sim-mutants instead: "
+         "cmake --build BUILD --target baton-sim-mutants";
+#endif
+}
+
+std::string to_json(const RunTally& tally, uint64_t seeds, const std::vector<Failure>& failures) {
   nlohmann::json out;
   out["seeds"] = seeds;
   out["failures"] = nlohmann::json::array();
@@ -158,22 +127,24 @@ void write_json(const Settings& settings, const RunTally& tally, uint64_t seeds,
   out["settlements"] = tally.settlements;
   out["fences"] = tally.fences;
   out["virtual_seconds"] = static_cast<double>(tally.virtual_ns) / 1e9;
-  std::ofstream(settings.json) << out.dump(2) << "\n";
+  return out.dump(2) + "\n";
 }
 
-int run_all(const Settings& settings) {
+// The exit status. `json` may be null.
+int run_all(const Settings& settings, baton_perf::OutputFile* json) {
   std::vector<std::string> sets = {settings.capabilities};
   if (settings.capabilities == "all") sets = {"rc", "srd", "tcp", "shm"};
   RunTally tally;
   std::vector<Failure> failures;
   uint64_t done = 0;
-  for (; done < settings.seeds; ++done) {
+  while (done < settings.seeds) {
     const uint64_t seed = settings.from + done;
     const std::string& capabilities = sets[seed % sets.size()];
     const std::string replay = replay_command(settings, seed, capabilities);
     std::snprintf(current_run, sizeof current_run, "%s", replay.c_str());
     uint64_t hash = 0;
     const std::string wrong = run_seed(seed, capabilities, settings.is_tracing, &tally, &hash);
+    ++done;
     if (settings.is_tracing) std::printf("hash %016" PRIx64 "\n", hash);
     if (!wrong.empty()) {
       failures.push_back({seed, capabilities, wrong, replay});
@@ -185,20 +156,26 @@ int run_all(const Settings& settings) {
       std::fflush(stdout);
       if (settings.stops_at_first) break;
     }
-    if ((done + 1) % 50 == 0) {
-      std::fprintf(stderr, "baton-sim: %" PRIu64 " of %" PRIu64 " seeds, %zu failed\n", done + 1,
+    if (done % 50 == 0) {
+      std::fprintf(stderr, "baton-sim: %" PRIu64 " of %" PRIu64 " seeds, %zu failed\n", done,
                    settings.seeds, failures.size());
     }
   }
-  if (!settings.json.empty()) write_json(settings, tally, std::min(done, settings.seeds), failures);
-  std::printf(
-      "%" PRIu64 " seeds, %zu failed; %" PRIu64 " grants, %" PRIu64 " transfers, done %" PRIu64
-      " and %" PRIu64 ", %" PRIu64 " cancelled, %" PRIu64 " in doubt; %" PRIu64
-      " bytes checked; %" PRIu64 " fences, %" PRIu64 " settlements; %.1f virtual seconds\n",
-      std::min(done, settings.seeds), failures.size(), tally.requests.granted, tally.requests.moved,
-      tally.requests.grants_done, tally.requests.transfers_done, tally.requests.cancelled,
-      tally.requests.in_doubt, tally.requests.bytes_checked + tally.placed_bytes, tally.fences,
-      tally.settlements, static_cast<double>(tally.virtual_ns) / 1e9);
+  std::printf("%" PRIu64 " seeds, %zu failed; %" PRIu64 " grants, %" PRIu64
+              " transfers, done %" PRIu64 " and %" PRIu64 ", %" PRIu64 " cancelled, %" PRIu64
+              " in doubt; %" PRIu64 " bytes checked; %" PRIu64 " fences, %" PRIu64
+              " settlements; %.1f virtual seconds\n",
+              done, failures.size(), tally.requests.granted, tally.requests.moved,
+              tally.requests.grants_done, tally.requests.transfers_done, tally.requests.cancelled,
+              tally.requests.in_doubt, tally.requests.bytes_checked + tally.placed_bytes,
+              tally.fences, tally.settlements, static_cast<double>(tally.virtual_ns) / 1e9);
+  if (json != nullptr) {
+    const baton::Status written = json->write(to_json(tally, done, failures));
+    if (!written.is_ok()) {
+      std::fprintf(stderr, "baton-sim: %s\n", written.to_string().c_str());
+      return 1;
+    }
+  }
   return failures.empty() ? 0 : 1;
 }
 
@@ -209,8 +186,34 @@ int main(int argc, char** argv) {
   int gtest_argc = 1;
   testing::InitGoogleTest(&gtest_argc, argv);
   baton_test::Settings settings;
-  if (!baton_test::parse(argc, argv, &settings) || !baton_test::set_mutant(settings.mutant))
-    return 2;
+  settings.program = argv[0];
+  CLI::App app("Whole hand-offs in virtual time; a seed decides everything in its run");
+  app.add_option("--from", settings.from, "The first seed (1)");
+  app.add_option("--seeds", settings.seeds, "How many, one after the other (100)")
+      ->check(CLI::PositiveNumber);
+  app.add_option("--capabilities", settings.capabilities,
+                 "What the rails are modelled on (all: one after the other)")
+      ->check(CLI::IsMember({"all", "rc", "srd", "tcp", "shm"}));
+  app.add_option("--mutant", settings.mutant,
+                 "A fault in the protocol, for baton-sim-mutants:" + baton_test::mutant_names())
+      ->check(baton_test::set_mutant);
+  app.add_flag("--stop-at-first", settings.stops_at_first, "End with the first seed that fails");
+  app.add_flag("--trace", settings.is_tracing, "Print all that happens, with its virtual time");
+  app.add_option("--json", settings.json, "Write the summary to this file");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  std::optional<baton_perf::OutputFile> json;
+  if (!settings.json.empty()) {
+    auto opened = baton_perf::OutputFile::create(settings.json);
+    if (!opened.is_ok()) {
+      std::fprintf(stderr, "baton-sim: %s\n", opened.status().to_string().c_str());
+      return 2;
+    }
+    json.emplace(std::move(opened).value());
+  }
   std::signal(SIGABRT, baton_test::say_current_run);
-  return baton_test::run_all(settings);
+  return baton_test::run_all(settings, json.has_value() ? &*json : nullptr);
 }
