@@ -105,7 +105,7 @@ Result<bool> PrefillRank::start(const PrefillJob& job) {
   Status status = sequence.status();
   std::optional<Sending> sending;
   if (sequence.is_ok()) {
-    sending.emplace(Sending{job, std::move(*sequence), {}, 0, std::move(record)});
+    sending.emplace(Sending{job, std::move(*sequence), {}, 0, record});
     status = answer_grants(*sending);
     if (status.is_ok()) status = compute(*sending);
   }
