@@ -173,6 +173,8 @@ TEST_F(CallerDriven, ADescriptorIsEnoughForAHandoff) {
 TEST_F(CallerDriven, ADescriptorIsEnoughForAPull) {
   const auto expected = expected_target(source_, {0, 1, 2, 3}, target_, {3, 1, 2, 0}, {0, 64},
                                         source_.memory().data());
+  // Who dialled knows its peer first.
+  ASSERT_TRUE(drive_until([&] { return pair_.prefill().peers().size() == 1; }));
   baton::ReadGrantRequest request;
   request.peer = pair_.prefill().peers().at(0);
   request.cache = source_.cache();

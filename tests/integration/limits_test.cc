@@ -37,6 +37,14 @@ class Descriptors : public testing::Test {
     address_ = child_.read_line_after("ADDRESS ").value_or("");
   }
 
+  void SetUp() override {
+#ifdef BATON_TEST_UBSAN
+    GTEST_SKIP()
+        << "UndefinedBehaviorSanitizer opens a pipe to look at an object's type, and takes "
+           "it for a wrong one where no descriptor is left";
+#endif
+  }
+
   std::string ask(const std::string& command, const std::string& answer) {
     EXPECT_TRUE(child_.write_line(command));
     return child_.read_line_after(answer, std::chrono::seconds(40)).value_or("nothing");
