@@ -26,11 +26,13 @@ SourceRange locate(const ModelPost& post, uint32_t offset) {
 bool ModelPath::place_chunk(ModelPost& post, uint64_t* budget_bytes) {
   auto bytes = static_cast<uint32_t>(
       std::min<uint64_t>({*budget_bytes, kChunkBytes, post.length_bytes - post.moved_bytes}));
-  const uint8_t* source = post.data.data() + post.moved_bytes;
+  const uint8_t* source = nullptr;
   if (post.data.empty()) {  // shared memory: from where it lies
     const SourceRange range = locate(post, post.moved_bytes);
     source = range.address;
     bytes = std::min(bytes, range.length_bytes);
+  } else {
+    source = post.data.data() + post.moved_bytes;
   }
   const baton_host* host = rail_->host();
   const baton_resolved resolved =
