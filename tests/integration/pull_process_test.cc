@@ -295,6 +295,7 @@ TEST_F(PullByChild, OfThreeReadersOneCancelsAndOneIsKilled) {
   source_.memory().fill_pattern(kOverwritten);
   EXPECT_EQ(answer(*goes_on, "wait", "ENDED "), "DONE");
   EXPECT_EQ(answer(*goes_on, "foreign", "FOREIGN "), "0");
+  EXPECT_EQ(answer(*cancels, "wait", "ENDED "), "CANCELLED");
   EXPECT_EQ(answer(*cancels, "foreign", "FOREIGN "), "0");
 }
 
