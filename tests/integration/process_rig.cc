@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <iostream>
 #include <map>
 #include <sstream>
@@ -79,8 +80,17 @@ uint64_t count_foreign(Pool& target) {
   }();
   const uint8_t* const bytes = target.memory().data();
   uint64_t foreign = 0;
-  for (size_t i = 0; i < expected.size(); ++i) {
-    if (bytes[i] != expected[i] && bytes[i] != GuardedBuffer::kPoison) ++foreign;
+  constexpr size_t kPieceBytes = 4096;
+  const std::vector<uint8_t> poison(kPieceBytes, GuardedBuffer::kPoison);
+  for (size_t begin = 0; begin < expected.size(); begin += kPieceBytes) {
+    const size_t end = std::min(expected.size(), begin + kPieceBytes);
+    if (std::memcmp(bytes + begin, expected.data() + begin, end - begin) == 0 ||
+        std::memcmp(bytes + begin, poison.data(), end - begin) == 0) {
+      continue;
+    }
+    for (size_t i = begin; i < end; ++i) {
+      if (bytes[i] != expected[i] && bytes[i] != GuardedBuffer::kPoison) ++foreign;
+    }
   }
   return foreign;
 }

@@ -18,8 +18,8 @@ inline bool has(const std::string& text, const std::string& part) {
 
 class Watch {
  public:
-  explicit Watch(const ContextPair::Options& options)
-      : pair(options), source(PoolShape()), target(PoolShape()) {
+  explicit Watch(const ContextPair::Options& options, const PoolShape& shape = {})
+      : pair(options), source(shape), target(shape) {
     source.memory().fill_pattern(test_seed());
     source.publish(pair.prefill(), "kv");
     target.publish(pair.decode(), "kv");
