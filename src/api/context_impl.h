@@ -116,6 +116,7 @@ class ContextImpl : public handoff::EngineOutput,
   bool offer_stands(PeerId peer, GrantId grant) override;
   bool read_offer_stands(PeerId peer, GrantId grant) override;
   void path_ready(PeerId peer, uint32_t ordinal, const Status& status) override;
+  void path_unopened(PeerId peer, uint32_t ordinal, const Status& status) override;
   void path_gone(PeerId peer, uint32_t ordinal) override;
   int64_t lease_basis_ns(PeerId peer) override;
 
@@ -136,7 +137,8 @@ class ContextImpl : public handoff::EngineOutput,
 
  private:
   enum class PeerPhase : uint8_t { kDialling, kOpeningPath, kReady, kFailed };
-  enum class PathPhase : uint8_t { kIdle, kAsked, kOpen };
+  // kUnopened: agreed to, and did not come; it is being fenced.
+  enum class PathPhase : uint8_t { kIdle, kAsked, kOpen, kUnopened };
   // One of a peer's Paths, by ordinal, as both sides agreed on it.
   struct PeerPath {
     PathPhase phase = PathPhase::kIdle;  // not idle until the data thread says that it is gone
@@ -237,7 +239,8 @@ class ContextImpl : public handoff::EngineOutput,
   Status take_path_request(PeerEntry& entry, const wire::PathRequest& request,
                            wire::PathReply* reply, handoff::PathPlan* plan);
   // REQUIRES: state_mutex_ is held. True: the peer has become ready, or failed, by it.
-  bool note_path(PeerEntry& entry, uint32_t ordinal, const Status& status);
+  bool note_path(PeerEntry& entry, uint32_t ordinal, const Status& status, bool is_fenced);
+  void report_path(PeerId peer, uint32_t ordinal, const Status& status, bool is_fenced);
   // Asks for those that are due; when the next one is.
   int64_t reopen_paths(int64_t now_ns);
   void path_requested(PeerId peer, const wire::PathRequest& request);

@@ -214,16 +214,13 @@ void ContextImpl::on_stream(PeerId peer, PathEpoch epoch, base::UniqueFd stream)
 }
 
 void ContextImpl::on_stream_failed(PeerId peer, PathEpoch epoch, const Status& why) {
-  uint32_t ordinal = 0;
   {
     const std::lock_guard<std::mutex> lock(state_mutex_);
     const auto found = peers_.find(peer);
     const PeerPath* path = found == peers_.end() ? nullptr : found->second.path_with(epoch);
     if (path == nullptr || path->phase != PathPhase::kAsked) return;
-    ordinal = path->plan.ordinal;
   }
-  pass_to_data(handoff::AbandonPath{peer, epoch});
-  path_ready(peer, ordinal, why);
+  pass_to_data(handoff::AbandonPath{peer, epoch, why});
 }
 
 int64_t ContextImpl::reopen_paths(int64_t now_ns) {
@@ -249,11 +246,15 @@ int64_t ContextImpl::reopen_paths(int64_t now_ns) {
 
 // ---- data thread, and the control thread when nothing could be opened
 
-bool ContextImpl::note_path(PeerEntry& entry, uint32_t ordinal, const Status& status) {
+bool ContextImpl::note_path(PeerEntry& entry, uint32_t ordinal, const Status& status,
+                            bool is_fenced) {
   PeerPath& path = entry.paths[ordinal];
   if (status.is_ok()) {
     path.phase = PathPhase::kOpen;
     path.failures = 0;
+  } else if (is_fenced) {
+    path.phase = PathPhase::kUnopened;
+    ++path.failures;
   } else {
     path.phase = PathPhase::kIdle;
     if (path.is_wanted) path.retry_ns = clock_.now_ns() + back_off_ns(path.failures++);
@@ -274,6 +275,15 @@ bool ContextImpl::note_path(PeerEntry& entry, uint32_t ordinal, const Status& st
 }
 
 void ContextImpl::path_ready(PeerId peer, uint32_t ordinal, const Status& status) {
+  report_path(peer, ordinal, status, false);
+}
+
+void ContextImpl::path_unopened(PeerId peer, uint32_t ordinal, const Status& status) {
+  report_path(peer, ordinal, status, true);
+}
+
+// `is_fenced`: path_gone() says when it may be asked for again.
+void ContextImpl::report_path(PeerId peer, uint32_t ordinal, const Status& status, bool is_fenced) {
   Status failed;
   int64_t retry_ns = 0;
   {
@@ -281,7 +291,7 @@ void ContextImpl::path_ready(PeerId peer, uint32_t ordinal, const Status& status
     const auto found = peers_.find(peer);
     if (found == peers_.end() || found->second.phase == PeerPhase::kFailed) return;
     PeerEntry& entry = found->second;
-    if (note_path(entry, ordinal, status)) {
+    if (note_path(entry, ordinal, status, is_fenced)) {
       failed = entry.failure;
       entry.reported = failed.is_ok();
       if (entry.reported) {
@@ -305,18 +315,28 @@ void ContextImpl::path_ready(PeerId peer, uint32_t ordinal, const Status& status
 
 void ContextImpl::path_gone(PeerId peer, uint32_t ordinal) {
   int64_t retry_ns = 0;
+  bool is_unreported = false;
   {
     const std::lock_guard<std::mutex> lock(state_mutex_);
     const auto found = peers_.find(peer);
     if (found == peers_.end()) return;
     PeerPath& path = found->second.paths[ordinal];
+    is_unreported = path.phase == PathPhase::kAsked;
     path.phase = PathPhase::kIdle;
     path.ended_there = false;
-    if (!path.is_wanted || closing_.load(std::memory_order_acquire)) return;
-    retry_ns = clock_.now_ns() + back_off_ns(path.failures);
-    path.retry_ns = retry_ns;
+    const bool is_wanted = path.is_wanted && !closing_.load(std::memory_order_acquire);
+    if (!is_unreported && is_wanted) {
+      retry_ns = clock_.now_ns() + back_off_ns(path.failures);
+      path.retry_ns = retry_ns;
+    }
   }
-  control_->set_alarm(retry_ns);
+  if (is_unreported) {
+    path_ready(peer, ordinal,
+               Status(StatusCode::kPathLost,
+                      "path " + std::to_string(ordinal) + " was fenced before it was open"));
+  } else if (retry_ns != 0) {
+    control_->set_alarm(retry_ns);
+  }
 }
 
 }  // namespace baton::api

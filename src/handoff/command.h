@@ -98,10 +98,12 @@ struct ConnectPath {
   PathEpoch epoch;  // of the plan that it was opened with
   std::vector<uint8_t> peer_address;
 };
-// The Path that was asked for will not come: the peer refused, or its stream did not.
+// The Path that was asked for will not come.
 struct AbandonPath {
   PeerId peer;
   PathEpoch epoch;
+  // Why its stream did not, though both had agreed on it; OK: the peer refused, and has no end.
+  Status failed_stream = {};
 };
 struct PeerMessage {
   PeerId peer;

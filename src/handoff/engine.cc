@@ -205,7 +205,7 @@ void Engine::execute(Command& command, int64_t now_ns) {
           [&](AbandonPath& abandon) {
             Link* link = find_link(abandon.peer);
             LinkPath* path = link == nullptr ? nullptr : path_with(*link, abandon.epoch);
-            if (path != nullptr) abandon_path(*path);
+            if (path != nullptr) abandon_path(*path, abandon.failed_stream);
           },
           [&](PeerMessage& arrived) {
             Link* link = find_link(arrived.peer);

@@ -62,6 +62,8 @@ class EngineOutput {
   virtual bool read_offer_stands(PeerId peer, GrantId grant) = 0;
   // The Path of this ordinal is usable, or will not come.
   virtual void path_ready(PeerId peer, uint32_t ordinal, const Status& status) = 0;
+  // It was agreed to, and will not come here: it is fenced now, and path_gone() follows.
+  virtual void path_unopened(PeerId peer, uint32_t ordinal, const Status& status) = 0;
   // It ended, at both sides: its ordinal is free for another. Only while the peer lives.
   virtual void path_gone(PeerId peer, uint32_t ordinal) = 0;
   // CLOCK_MONOTONIC at which the last heartbeat that this peer echoed was sent; 0: none was.
@@ -120,6 +122,8 @@ class Engine : public transport::DataWork, public transport::RailEvents {
     baton_path* opening = nullptr;  // waits for its peer's address
     transport::Rail* opening_rail = nullptr;
     bool expected = false;          // its stream has not come yet
+    bool unopened = false;          // agreed to, and no end of it will come to be here
+    bool said_fenced = false;       // FENCED of this epoch has left
     std::unique_ptr<Command> held;  // what opens it, until the peer's Grants allow it (may_open)
     uint64_t cookie = 0;            // its name in reports; 0: it is not open
     bool fence_wanted = false;
@@ -139,7 +143,7 @@ class Engine : public transport::DataWork, public transport::RailEvents {
 
     // Bytes could arrive on it, or leave.
     bool is_there() const {
-      return channel != nullptr || opening != nullptr || held != nullptr || expected;
+      return channel != nullptr || opening != nullptr || held != nullptr || expected || unopened;
     }
     bool is_open() const {
       return channel != nullptr && channel->state() == transfer::PathState::kOpen && !fence_wanted;
@@ -199,12 +203,13 @@ class Engine : public transport::DataWork, public transport::RailEvents {
   void open_stream_path(LinkPath& path, OpenStreamPath& command);
   void open_addressed_path(LinkPath& path, OpenAddressedPath& command);
   void connect_path(LinkPath& path, ConnectPath& command);
-  void abandon_path(LinkPath& path);
+  void abandon_path(LinkPath& path, const Status& failed_stream);
   Status open_in_plugin(LinkPath& path, int stream_fd, baton_path** out);
   void adopt_path(LinkPath& path, transport::Rail* rail, baton_path* opened);
   void path_opened(LinkPath& path);
   void path_unconnected(LinkPath& path, const Status& why);
   void path_failed(LinkPath& path, const Status& why);
+  void path_unopened(LinkPath& path, const Status& why);
   uint64_t take_cookie(LinkPath& path);
   void return_cookie(LinkPath& path);
   LinkPath* path_of(uint64_t cookie);

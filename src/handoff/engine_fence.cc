@@ -127,11 +127,14 @@ void Engine::path_fenced(LinkPath& path, int64_t now_ns) {
   note_fenced(path, now_ns);
   if (link.up) send_or_drop(link, wire::Fenced{path.plan.epoch, snapshot(path)});
   for (PullState* pull : link.pulls) pull->path_fenced(path.ordinal);
+  path.said_fenced = true;
   path.channel.reset();
+  path.unopened = false;
   return_cookie(path);
   path.fenced_here = true;
-  // Also what was opened since the fence began.
-  if (!has_path(link) || is_last(path)) fail_requests(link, path.fence_why, now_ns);
+  // Also what was opened since the fence began. Paths that are there still say it when they end:
+  // the last of them may be waiting for news of the peer.
+  if (!has_path(link)) fail_requests(link, path.fence_why, now_ns);
   if (base::mutant_is(base::Mutant::kRetryBeforeFence)) settle_path_death(path);
   if (path.fenced_there || !link.up) path_dead(path);
 }
@@ -152,7 +155,12 @@ void Engine::fence_arrived(Link& link, const wire::Fence& fence) {
     send_or_drop(link, wire::Fenced{fence.epoch, {}});
     return;
   }
-  if (!path->is_there()) return;  // FENCED was said
+  if (!path->is_there()) {
+    // A refusal was said, or FENCED.
+    if (!path->said_fenced) send_or_drop(link, wire::Fenced{fence.epoch, {}});
+    path->said_fenced = true;
+    return;
+  }
   want_fence(*path, FenceCause::kPeerAsked);
   if (path->broken_why.empty()) path->broken_why = "the peer fenced it";
 }
@@ -176,7 +184,8 @@ void Engine::look_after_path(Link& link, LinkPath& path, int64_t now_ns) {
     return;
   }
   if (channel != nullptr && channel->state() == transfer::PathState::kFencing) return;
-  const bool broken = channel != nullptr && channel->state() == transfer::PathState::kBroken;
+  const bool broken =
+      path.unopened || (channel != nullptr && channel->state() == transfer::PathState::kBroken);
   if (broken && path.broken_seen_ns == 0) {
     path.broken_seen_ns = now_ns;
     if (!path.fence_cause.has_value()) path.fence_cause = FenceCause::kPathBroken;

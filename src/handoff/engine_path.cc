@@ -82,6 +82,7 @@ Engine::LinkPath* Engine::plan_path(PeerId peer, const PathPlan& plan, bool aske
   path->broken_why.clear();
   path->broken_seen_ns = 0;
   path->fence_wanted = false;
+  path->said_fenced = false;
   path->fenced_there = false;
   path->snapshot.clear();
   path->immediates = 0;
@@ -134,6 +135,19 @@ void Engine::path_failed(LinkPath& path, const Status& why) {
   output_->path_ready(path.link->peer, path.ordinal, why);
 }
 
+// Both sides had agreed on it, so the peer may have an end, with units on it: it is fenced as one
+// that broke, and asked for again when it is gone.
+void Engine::path_unopened(LinkPath& path, const Status& why) {
+  path.expected = false;
+  path.held.reset();
+  path.unopened = true;
+  path.broken_why = why.message();
+  ++ready_layers_;
+  logger_.warning("peer {}: path {} was not opened: {}", path.link->peer.value, path.ordinal,
+                  why.message());
+  output_->path_unopened(path.link->peer, path.ordinal, why);
+}
+
 void Engine::adopt_path(LinkPath& path, transport::Rail* rail, baton_path* opened) {
   transfer::PathChannel::Identity identity;
   identity.peer = path.link->peer;
@@ -159,7 +173,9 @@ void Engine::path_opened(LinkPath& path) {
 void Engine::path_unconnected(LinkPath& path, const Status& why) {
   path.broken_why = why.message();
   path.channel->set_state(transfer::PathState::kBroken);
-  path_failed(path, why);
+  logger_.warning("peer {}: path {} was not connected: {}", path.link->peer.value, path.ordinal,
+                  why.message());
+  output_->path_unopened(path.link->peer, path.ordinal, why);
 }
 
 Status Engine::open_in_plugin(LinkPath& path, int stream_fd, baton_path** out) {
@@ -181,7 +197,7 @@ void Engine::open_stream_path(LinkPath& path, OpenStreamPath& command) {
   baton_path* opened = nullptr;
   const Status status = open_in_plugin(path, command.stream.get(), &opened);
   if (!status.is_ok()) {
-    path_failed(path, status);
+    path_unopened(path, status);
     return;
   }
   (void)command.stream.release();  // the plug-in's from here on
@@ -252,8 +268,12 @@ void Engine::connect_path(LinkPath& path, ConnectPath& command) {
   }
 }
 
-// The peer has no end of it: what was opened here is fenced, and nothing is waited for.
-void Engine::abandon_path(LinkPath& path) {
+// Refused: the peer has no end of it. What was opened here is fenced, and nothing is waited for.
+void Engine::abandon_path(LinkPath& path, const Status& failed_stream) {
+  if (!failed_stream.is_ok()) {
+    if (path.expected && !path.fence_wanted) path_unopened(path, failed_stream);
+    return;
+  }
   path.expected = false;
   if (path.opening == nullptr || path.channel != nullptr) return;
   path.fenced_there = true;

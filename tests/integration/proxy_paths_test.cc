@@ -94,6 +94,29 @@ TEST_P(ProxyPaths, OneCutMidFrameAtManyOffsets) {
   EXPECT_EQ(rig_.proxy().count(TcpProxy::Kind::kControl), 1u) << "the peer was never given up";
 }
 
+// A Path that is asked for again, and whose socket is lost before it is proven, costs nobody
+// anything.
+TEST_P(ProxyPaths, OneWhoseNextSocketIsCutWithinItsProof) {
+  for (const auto way : {rig_.to_decode(), rig_.to_prefill()}) {
+    for (const uint64_t bytes : {uint64_t{0}, uint64_t{10}, uint64_t{39}}) {
+      SCOPED_TRACE((way == rig_.to_decode() ? "to decode after " : "to prefill after ") +
+                   std::to_string(bytes));
+      rig_.fill_source();
+      auto handoff = rig_.start(2);
+      require_ok(handoff.grant.gate(0).wait(20000), "Gate::wait");
+      const TcpProxy::Stream next{TcpProxy::Kind::kData, rig_.proxy().count(TcpProxy::Kind::kData)};
+      rig_.proxy().cut_after(next, way, bytes, cut());
+      rig_.proxy().cut(rig_.data(1), cut());
+      ASSERT_TRUE(rig_.proxy().wait_over(next));
+      ASSERT_TRUE(rig_.wait_reopened(1, 1));
+      require_ok(handoff.word.advance_to(kLayers), "advance_to");
+      expect_done(handoff);
+      EXPECT_EQ(rig_.proxy().count(TcpProxy::Kind::kControl), 1u) << "the peer was given up";
+      if (testing::Test::HasFailure()) return;
+    }
+  }
+}
+
 TEST_P(ProxyPaths, ThreeCutOneAfterTheOther) {
   for (uint32_t path = 0; path < 3; ++path) cut_after(path, 20'000 + path * 50'001);
   auto handoff = rig_.start(kLayers);

@@ -76,8 +76,8 @@ bool ProxyRig::is_open(uint32_t ordinal) const {
   return proxy_->forwarded({TcpProxy::Kind::kData, ordinal}, TcpProxy::Way::kToDialer) >= 40;
 }
 
-bool ProxyRig::wait_reopened(uint32_t path) {
-  const uint32_t next = *std::max_element(data_.begin(), data_.end()) + 1;
+bool ProxyRig::wait_reopened(uint32_t path, uint32_t lost) {
+  const uint32_t next = *std::max_element(data_.begin(), data_.end()) + 1 + lost;
   data_[path] = next;
   return wait_until([&] { return is_open(next); });
 }

@@ -63,8 +63,9 @@ class ProxyRig {
   // the dialer's error.
   void connect();
   baton::Status try_connect();
-  // The dialer has opened this Path, which was cut, again; data(path) is the new one.
-  bool wait_reopened(uint32_t path);
+  // The dialer has opened this Path, which was cut, again, after `lost` sockets that never were
+  // one; data(path) is the new one.
+  bool wait_reopened(uint32_t path, uint32_t lost = 0);
   // Both sides know no peer any more; false after 20 s.
   bool wait_disconnected();
 
