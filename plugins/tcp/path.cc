@@ -19,7 +19,9 @@ baton_rc refuse(char* error, const char* call) {
   const int code = errno;
   baton_sdk::format_text(error, "tcp: %s on the path's socket: %s", call,
                          baton_sdk::ErrnoText(code).c_str());
-  return BATON_RC_IO;
+  // The connection ended before it was used.
+  const bool is_gone = code == ENOTCONN || code == ECONNRESET || code == EPIPE;
+  return is_gone ? BATON_RC_BROKEN : BATON_RC_IO;
 }
 
 bool set_option(int fd, int level, int name, int value) {

@@ -127,8 +127,9 @@ void ControlPlaneImpl::fail_stream(Link& link, const Status& why) {
   if (!link.peer || find_peer(link.peer) == nullptr) return;
   Status told = why;
   if (link.stage == Stage::kAnswer && why.code() == StatusCode::kPeerLost) {
-    told = Status(StatusCode::kPermissionDenied,
-                  "the peer refused the data socket's ticket or proof (" + why.message() + ")");
+    // Strangers get no answer, so a refusal looks like a cut.
+    told = Status(StatusCode::kPathLost,
+                  why.message() + ": it was cut, or the peer refused its ticket or proof");
   }
   handler_->on_stream_failed(link.peer, link.epoch, told);
 }
