@@ -87,10 +87,10 @@ Status DecodeClient::connect(const std::string& address) {
   BATON_RETURN_IF_ERROR(reply->status);
   clock_is_shared_ = reply->clock_id == this_clock_id();
   prefill_ranks_ = static_cast<uint32_t>(reply->rank_addresses.size());
-  BATON_RETURN_IF_ERROR(receiver_.connect(reply->rank_addresses, peer_));
+  const RankConnect ranks{session_, reply->rank_addresses};
+  BATON_RETURN_IF_ERROR(receiver_.connect(ranks, peer_));
   if (team_ == nullptr) return Status::ok();
-  BATON_RETURN_IF_ERROR(
-      team_->send_all(RankMessage::kConnect, 0, encode_addresses(reply->rank_addresses)));
+  BATON_RETURN_IF_ERROR(team_->send_all(RankMessage::kConnect, 0, encode(ranks)));
   return wait_done();
 }
 
@@ -131,7 +131,8 @@ void DecodeClient::abandon(std::span<Open> open) {
   for (Open& one : open) {
     KvReceiver::cancel(one.own, "the request was given up");
     const uint64_t id = one.own.request.id;
-    // Prefill need not wait for Grants that are gone. One who is not there does not mind.
+    // Prefill need not wait for Grants that are gone, nor for Pulls that will not be. One who is
+    // not there does not mind.
     if (awaited_.erase(id) != 0) {
       node_.context().send_message(peer_, kWithdrawTag, encode_withdrawal(id)).ignore();
     }
@@ -193,7 +194,7 @@ Status DecodeClient::ask(const DecodeRun& how, const std::vector<uint32_t>& prom
   request.tokens.assign(prompt.begin(), prompt.end() - 1);
   request.session = session_;
   request.decode_tp = options_.decode_tp;
-  auto opened = open({request.id, session_, handed, handed + how.max_new_tokens});
+  auto opened = open({request.id, session_, handed, handed + how.max_new_tokens, how.hand_off});
   if (!opened.is_ok()) return opened.status();
   Status sent;
   if (cancel.kind != CancelPoint::kBeforeRequest) {
@@ -215,7 +216,7 @@ Result<Outcome> DecodeClient::finish(Open& open, const DecodeRun& how,
                                      const CancelPoint& cancel) {
   const uint64_t id = open.own.request.id;
   progress_.say("request " + std::to_string(id) + " (" + std::string(hand_off_name(how.hand_off)) +
-                "): " + std::to_string(prompt.size() - 1) + " tokens granted; waiting for layer 0");
+                "): " + std::to_string(prompt.size() - 1) + " tokens to come; waiting for layer 0");
   ArrivalHooks hooks(receiver_, open.own, [this, id] { return check(id); });
   if (cancel.kind == CancelPoint::kAtLayer) hooks.cancel_at(cancel.layer);
   auto generation = generate(
@@ -247,6 +248,7 @@ Result<Outcome> DecodeClient::finish(Open& open, const DecodeRun& how,
 
 Result<std::span<const float>> DecodeClient::step(Incoming& incoming, uint32_t token,
                                                   ForwardHooks* hooks) {
+  receiver_.take_offers();
   if (team_ != nullptr) {
     BATON_RETURN_IF_ERROR(team_->send_all(RankMessage::kStep, incoming.request.id,
                                           encode_step(token, hooks != nullptr)));

@@ -1,10 +1,11 @@
-// DecodeClient: the decode process. For each request it grants pages to the prefill side, and runs
-// its first step while they arrive: layer l waits for layer l alone. With tensor-parallel ranks it
-// is rank 0: it has the others grant theirs, and every step is run by all.
+// DecodeClient: the decode process. For each request it grants pages to the prefill side, or
+// pulls into them what that side offers, and runs its first step while they arrive: layer l waits
+// for layer l alone. With tensor-parallel ranks it is rank 0: it has the others do so with theirs,
+// and every step is run by all.
 //
 // Invariants:
-//  1. A request's pages are granted, on all ranks, before prefill hears of it, and stay until its
-//     Grants have ended.
+//  1. A request's pages are taken, and granted if they are to be, on all ranks, before prefill
+//     hears of it, and stay until its Grants or Pulls have ended.
 //  2. A failure of any kind, on any rank, ends every request, within the deadline and two seconds.
 //
 // Thread rule: one thread.
@@ -45,7 +46,7 @@ struct Outcome {
 struct CancelPoint {
   enum Kind : uint8_t {
     kNever,
-    kBeforeRequest,  // granted, and prefill never hears of it
+    kBeforeRequest,  // opened, and prefill never hears of it
     kAfterRequest,   // at once
     kAtLayer,        // when the first step is about to read this layer
   };
@@ -89,10 +90,10 @@ class DecodeClient {
     size_t prompt = 0;  // which of run()'s
   };
 
-  // Grants and asks for one more, unless it is cancelled meanwhile.
+  // Opens and asks for one more, unless it is cancelled meanwhile.
   baton::Status ask(const DecodeRun& how, const std::vector<uint32_t>& prompt,
                     const CancelPoint& cancel, std::vector<Open>& open);
-  // Grants on all ranks.
+  // Takes pages on all ranks.
   baton::Result<Open> open(const OpenRequest& request);
   baton::Result<Outcome> finish(Open& open, const DecodeRun& how,
                                 const std::vector<uint32_t>& prompt, const CancelPoint& cancel);
@@ -101,7 +102,7 @@ class DecodeClient {
                                              ForwardHooks* hooks);
   // Why a step failed, from what all ranks say.
   baton::Status explain_step(const baton::Status& own);
-  // How the request's KV came to each rank, once its Grants have ended well.
+  // How the request's KV came to each rank, once its hand-off has ended well.
   baton::Result<std::vector<RankArrivals>> collect_arrivals(const Incoming& own);
   baton::Result<std::vector<KvImage>> collect_kv(uint64_t id);
   // Waits until the record of this request came. kPeerLost, kCancelled, kDeadlineExceeded, or the

@@ -18,10 +18,11 @@ DecodeRank::DecodeRank(EngineNode& node, KvPool& pool, const EngineOptions& opti
 
 Status DecodeRank::handle(const RankPipe::Message& message) {
   drop_events();
+  receiver_.take_offers();
   const auto kind = static_cast<RankMessage>(message.kind);
   if (kind == RankMessage::kConnect) {
-    const auto addresses = decode_addresses(message.bytes);
-    const Status status = addresses.is_ok() ? receiver_.connect(*addresses) : addresses.status();
+    const auto connect = decode_connect(message.bytes);
+    const Status status = connect.is_ok() ? receiver_.connect(*connect) : connect.status();
     return answer(RankMessage::kDone, message.key, encode(status));
   }
   if (kind == RankMessage::kOpen) return handle_open(message);
@@ -101,7 +102,7 @@ Status DecodeRank::answer(RankMessage kind, uint64_t key, std::span<const uint8_
 }
 
 void DecodeRank::drop_events() {
-  // Gates and Grants tell all that there is to know.
+  // Gates, Grants and Pulls tell all that there is to know.
   std::array<baton::Event, 16> events;
   while (node_.context().poll_events(events) > 0) {
   }

@@ -1,5 +1,5 @@
-// DecodeRank: a tensor-parallel rank of the decode side other than the first. It grants pages for
-// its heads, runs every step that its leader runs, and shows its KV.
+// DecodeRank: a tensor-parallel rank of the decode side other than the first. It takes pages for
+// its heads and grants or pulls them, runs every step that its leader runs, and shows its KV.
 //
 // Thread rule: one thread.
 #pragma once

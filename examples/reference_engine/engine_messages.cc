@@ -127,6 +127,16 @@ Result<PrefillRecord> decode_record(std::span<const uint8_t> bytes) {
   });
 }
 
+std::vector<uint8_t> encode(const ReaderName& name) {
+  return bytes_of({{"session", name.session}, {"decode_rank", name.decode_rank}});
+}
+
+Result<ReaderName> decode_reader(std::span<const uint8_t> bytes) {
+  return parse_message<ReaderName>("name of a reader", bytes, [](const json& value) {
+    return ReaderName{value.at("session").get<uint64_t>(), value.at("decode_rank").get<uint32_t>()};
+  });
+}
+
 std::vector<uint8_t> encode_withdrawal(uint64_t id) { return bytes_of({{"id", id}}); }
 
 Result<uint64_t> decode_withdrawal(std::span<const uint8_t> bytes) {

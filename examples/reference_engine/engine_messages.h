@@ -4,6 +4,7 @@
 // Thread rule: pure functions and values.
 #pragma once
 
+#include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -24,6 +25,8 @@ inline constexpr uint64_t kRecordPartTag = 5;  // prefill -> decode: a part with
 
 inline constexpr uint64_t kWithdrawTag =
     6;  // decode -> prefill: the id of a request that it gave up
+// decode rank -> prefill rank: who it is, before any request: a ReaderName
+inline constexpr uint64_t kReaderTag = 7;
 
 inline constexpr size_t kMaxMessageBytes = 65536;  // of Context::send_message
 // Of a record. 120,000 chunks of 30 layers; more is a fault of the sender.
@@ -47,7 +50,14 @@ struct PrefillRequest {
   uint32_t decode_tp = 1;
 };
 
-// The tag of the Grant by which prefill writes to a decode rank.
+// By what a prefill rank finds the peer that is to read a request.
+struct ReaderName {
+  uint64_t session = 0;
+  uint32_t decode_rank = 0;
+  auto operator<=>(const ReaderName&) const = default;
+};
+
+// The tag of the Grant by which prefill writes to a decode rank, or is read by it.
 std::string grant_tag(uint64_t session, uint64_t id, uint32_t decode_rank);
 
 // How a request went on the prefill side; times are CLOCK_MONOTONIC there.
@@ -63,8 +73,9 @@ struct PrefillRecord {
   int64_t end_ns = 0;
   int64_t cpu_ns = 0;  // of the whole process, from begin to end
   std::vector<Chunk> chunks;
-  std::vector<int64_t> final_ns;     // per layer: told to Baton, by the last chunk
-  std::vector<int64_t> posted_ns;    // per layer: its last unit was posted
+  std::vector<int64_t> final_ns;  // per layer: told to Baton, by the last chunk
+  // Per layer: its last unit was posted; of a pull, the reader was told that it is final.
+  std::vector<int64_t> posted_ns;
   std::vector<uint64_t> sent_bytes;  // per layer
 
   // The same of each rank alone. Above: the first begin, the last of every other time, and sums.
@@ -88,11 +99,13 @@ PrefillRecord merge(const std::vector<PrefillRecord>& of_ranks);
 std::vector<uint8_t> encode(const HelloReply& reply);
 std::vector<uint8_t> encode(const PrefillRequest& request);
 std::vector<uint8_t> encode(const PrefillRecord& record);
+std::vector<uint8_t> encode(const ReaderName& name);
 std::vector<uint8_t> encode_withdrawal(uint64_t id);
 // kProtocolError says what is wrong with the text.
 baton::Result<HelloReply> decode_hello_reply(std::span<const uint8_t> bytes);
 baton::Result<PrefillRequest> decode_request(std::span<const uint8_t> bytes);
 baton::Result<PrefillRecord> decode_record(std::span<const uint8_t> bytes);
+baton::Result<ReaderName> decode_reader(std::span<const uint8_t> bytes);
 baton::Result<uint64_t> decode_withdrawal(std::span<const uint8_t> bytes);
 
 // A record's text as its messages come, in order and none between them.

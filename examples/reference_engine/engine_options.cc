@@ -72,7 +72,8 @@ void add_wire_options(CLI::App& command, EngineOptions& options) {
 void add_hand_off_options(CLI::App& command, EngineOptions& options, std::string& hand_off) {
   command
       .add_option("--hand-off", hand_off,
-                  "push (layer by layer), push-after (all at the end) or pull (decode reads)")
+                  "push (layer by layer), pull (decode reads layer by layer) or push-after (all at "
+                  "the end)")
       ->check(CLI::IsMember({"push", "pull", "push-after"}))
       ->capture_default_str();
   command
@@ -349,10 +350,6 @@ Result<ParsedCommandLine> parse_command_line(int count, const char* const* argum
     options.rounds = 0;
   }
   options.hand_off = parse_hand_off(hand_off).value();
-  if (options.hand_off == HandOff::kPull) {
-    return {StatusCode::kInvalidArgument,
-            "--hand-off pull: this version has no hand-off that the decode side reads"};
-  }
   if (options.hand_offs > 0) options.check_pages = options.errors_only = true;
   if (options.decode_block_tokens == 0) options.decode_block_tokens = options.block_tokens;
   if (*commands.prefill || *commands.rank) BATON_RETURN_IF_ERROR(parse_listen(listen, options));

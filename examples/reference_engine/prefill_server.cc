@@ -77,6 +77,7 @@ Status PrefillServer::handle_ranks() {
 }
 
 void PrefillServer::handle(const Event& event) {
+  if (own_.on_event(event)) lacks_pages_ = false;
   switch (event.kind) {
     case EventKind::kPeerUp:
       progress_.say("a decode process is connected");
@@ -84,13 +85,10 @@ void PrefillServer::handle(const Event& event) {
     case EventKind::kMessage:
       on_message(event);
       break;
-    case EventKind::kTransferEnded:
-      own_.on_transfer_ended(event);
-      lacks_pages_ = false;
-      break;
     case EventKind::kPeerDown:
       on_peer_down(event);
       break;
+    case EventKind::kTransferEnded:
     case EventKind::kGrantOffered:
     case EventKind::kGrantEnded:
     case EventKind::kGrantGroupEnded:
@@ -148,6 +146,7 @@ void PrefillServer::on_withdrawal(const Event& event) {
 
 void PrefillServer::withdraw(uint64_t key, Asked& asked) {
   asked.is_withdrawn = true;
+  own_.withdraw(key);
   if (team_ != nullptr) team_->send_all(RankMessage::kWithdraw, key).ignore();
 }
 

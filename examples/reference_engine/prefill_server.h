@@ -37,7 +37,7 @@ class PrefillServer {
         team_(team),
         own_(node, pool, options, progress, team != nullptr ? &team->sums() : nullptr,
              [this](const PrefillJob& job) { return is_withdrawn(job); }) {
-    // A rank may wait for the Grant of a request that is withdrawn meanwhile.
+    // A rank may wait for the decode rank of a request that is withdrawn meanwhile.
     if (team_ != nullptr) team_->call_while_waiting([this] { take_events(); });
   }
   PrefillServer(const PrefillServer&) = delete;
@@ -74,7 +74,7 @@ class PrefillServer {
   void on_message(const baton::Event& event);
   void on_withdrawal(const baton::Event& event);
   void on_peer_down(const baton::Event& event);
-  // Its ranks need not wait for its Grants.
+  // Its ranks need not wait for its decode ranks.
   void withdraw(uint64_t key, Asked& asked);
   // Handles what has come meanwhile, too.
   bool is_withdrawn(const PrefillJob& job);

@@ -30,7 +30,8 @@ std::vector<uint8_t> encode(const OpenRequest& request) {
   return bytes_of({{"id", request.id},
                    {"session", request.session},
                    {"tokens", request.tokens},
-                   {"capacity_tokens", request.capacity_tokens}});
+                   {"capacity_tokens", request.capacity_tokens},
+                   {"hand_off", hand_off_name(request.hand_off)}});
 }
 
 std::vector<uint8_t> encode(const RankArrivals& arrivals) {
@@ -39,8 +40,8 @@ std::vector<uint8_t> encode(const RankArrivals& arrivals) {
                    {"seen_ns", arrivals.seen_ns}});
 }
 
-std::vector<uint8_t> encode_addresses(const std::vector<std::string>& addresses) {
-  return bytes_of(json(addresses));
+std::vector<uint8_t> encode(const RankConnect& connect) {
+  return bytes_of({{"session", connect.session}, {"addresses", connect.addresses}});
 }
 
 std::vector<uint8_t> encode_step(uint32_t token, bool is_first) {
@@ -67,14 +68,18 @@ Result<RankReady> decode_ready(std::span<const uint8_t> bytes) {
 }
 
 Result<OpenRequest> decode_open(std::span<const uint8_t> bytes) {
-  return parse_message<OpenRequest>("request to open", bytes, [](const json& value) {
-    OpenRequest request;
-    value.at("id").get_to(request.id);
-    value.at("session").get_to(request.session);
-    value.at("tokens").get_to(request.tokens);
-    value.at("capacity_tokens").get_to(request.capacity_tokens);
-    return request;
-  });
+  return parse_message<OpenRequest>(
+      "request to open", bytes, [](const json& value) -> Result<OpenRequest> {
+        OpenRequest request;
+        value.at("id").get_to(request.id);
+        value.at("session").get_to(request.session);
+        value.at("tokens").get_to(request.tokens);
+        value.at("capacity_tokens").get_to(request.capacity_tokens);
+        auto hand_off = parse_hand_off(value.at("hand_off").get<std::string>());
+        if (!hand_off.is_ok()) return hand_off.status();
+        request.hand_off = *hand_off;
+        return request;
+      });
 }
 
 Result<RankArrivals> decode_arrivals(std::span<const uint8_t> bytes) {
@@ -87,9 +92,13 @@ Result<RankArrivals> decode_arrivals(std::span<const uint8_t> bytes) {
   });
 }
 
-Result<std::vector<std::string>> decode_addresses(std::span<const uint8_t> bytes) {
-  return parse_message<std::vector<std::string>>(
-      "addresses", bytes, [](const json& value) { return value.get<std::vector<std::string>>(); });
+Result<RankConnect> decode_connect(std::span<const uint8_t> bytes) {
+  return parse_message<RankConnect>("ranks to connect to", bytes, [](const json& value) {
+    RankConnect connect;
+    value.at("session").get_to(connect.session);
+    value.at("addresses").get_to(connect.addresses);
+    return connect;
+  });
 }
 
 Result<RankStep> decode_step(std::span<const uint8_t> bytes) {

@@ -97,30 +97,36 @@ Status take_orders(RankPipe& pipe, PrefillOrders& orders) {
   }
 }
 
+// Hands the events that are there to `own`. True: pages may have come back.
+bool take_events(baton::Context& context, PrefillRank& own) {
+  std::array<baton::Event, 16> events;
+  bool has_pages = false;
+  while (const size_t count = context.poll_events(events)) {
+    for (size_t i = 0; i < count; ++i) has_pages |= own.on_event(events[i]);
+  }
+  return has_pages;
+}
+
 // Computes what the leader says, until it closes the pipe.
 Status serve_prefill(RankHome& home, const EngineOptions& options, Progress& progress,
                      RankPipe& pipe) {
   PrefillOrders orders;
   std::deque<PrefillJob>& queue = orders.queue;
+  bool lacks_pages = false;
   PrefillRank own(*home.node, *home.pool, options, progress, home.group.get(),
-                  [&pipe, &orders](const PrefillJob& job) {
+                  [&](const PrefillJob& job) {
                     // The end of the pipe is seen again below.
                     take_orders(pipe, orders).ignore();
+                    take_events(home.node->context(), own);
                     return orders.withdrawn.contains(job.key);
                   });
-  bool lacks_pages = false;
   while (!interrupted()) {
     pollfd entries[] = {{pipe.fd(), POLLIN, 0}, {home.node->context().event_fd(), POLLIN, 0}};
     ::poll(entries, 2, queue.empty() || lacks_pages ? kWaitSliceMs : 0);
-    std::array<baton::Event, 16> events;
-    const size_t count = home.node->context().poll_events(events);
-    for (size_t i = 0; i < count; ++i) {
-      if (events[i].kind != baton::EventKind::kTransferEnded) continue;
-      own.on_transfer_ended(events[i]);
-      lacks_pages = false;
-    }
+    if (take_events(home.node->context(), own)) lacks_pages = false;
     const Status told = take_orders(pipe, orders);
     if (!told.is_ok()) return told.code() == StatusCode::kPeerLost ? Status::ok() : told;
+    for (const uint64_t key : orders.withdrawn) own.withdraw(key);
     // A withdrawal comes behind what it is about.
     if (queue.empty()) orders.withdrawn.clear();
     if (!queue.empty() && !lacks_pages) {

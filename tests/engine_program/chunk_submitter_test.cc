@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <optional>
 #include <thread>
 
 #include "tests/integration/rig.h"
@@ -41,7 +42,7 @@ class ChunkSubmitterTest : public testing::Test {
     request.block_lists = {to};
     grant_ = require(pair_.decode().grant(request), "grant");
     const auto offer = require(pair_.prefill().wait_offer("r", 20000), "wait_offer");
-    transfer_ = require(pair_.prefill().push({offer.id, source_.cache(), {from}}), "push");
+    transfer_.emplace(require(pair_.prefill().push({offer.id, source_.cache(), {from}}), "push"));
     word_ = require(pair_.prefill().create_progress_word(), "create_progress_word");
   }
   // What prefill does after the chunk was announced.
@@ -49,7 +50,7 @@ class ChunkSubmitterTest : public testing::Test {
     for (uint32_t layer = 0; layer < source_.shape().layers; ++layer) word_.tick();
   }
   void expect_every_byte() {
-    require_ok(transfer_.wait(20000), "transfer");
+    require_ok(transfer_->wait(20000), "transfer");
     require_ok(grant_.wait(20000), "grant");
     EXPECT_EQ(compare_bytes(expected_, target_.memory().bytes()), "");
     EXPECT_EQ(target_.memory().check_guards(), "");
@@ -60,22 +61,22 @@ class ChunkSubmitterTest : public testing::Test {
   ContextPair pair_{ContextPair::Options{}};
   std::vector<uint8_t> expected_;
   baton::Grant grant_;
-  baton::Transfer transfer_;
+  std::optional<baton_engine::Outgoing> transfer_;
   baton::ProgressWord word_;
 };
 
 // The first chunk does not tick yet, so that all behind it stay unfinished.
 TEST_F(ChunkSubmitterTest, WhatFindsNoRoomIsSentBySeal) {
-  ChunkSubmitter chunks(transfer_, word_);
+  ChunkSubmitter chunks(*transfer_, word_);
   for (uint32_t end = 1; end <= kTokens; ++end) require_ok(chunks.add(end), "add");
   EXPECT_EQ(chunks.submitted_end(), kTaken);
   tick_all_layers();
-  require_ok(seal_when_room(transfer_), "seal");
+  require_ok(seal_when_room(*transfer_), "seal");
   expect_every_byte();
 }
 
 TEST_F(ChunkSubmitterTest, WhatFindsNoRoomGoesAlongWithTheNextThatDoes) {
-  ChunkSubmitter chunks(transfer_, word_);
+  ChunkSubmitter chunks(*transfer_, word_);
   for (uint32_t end = 1; end <= 150; ++end) require_ok(chunks.add(end), "add");
   EXPECT_EQ(chunks.submitted_end(), kTaken);
   tick_all_layers();
@@ -87,24 +88,24 @@ TEST_F(ChunkSubmitterTest, WhatFindsNoRoomGoesAlongWithTheNextThatDoes) {
     return chunks.submitted_end() == kTokens;
   }));
   tick_all_layers();
-  require_ok(seal_when_room(transfer_), "seal");
+  require_ok(seal_when_room(*transfer_), "seal");
   expect_every_byte();
 }
 
 TEST_F(ChunkSubmitterTest, WaitingForRoomEndsWithTheTransfer) {
-  ChunkSubmitter chunks(transfer_, word_);
+  ChunkSubmitter chunks(*transfer_, word_);
   for (uint32_t end = 1; end <= kTokens; ++end) require_ok(chunks.add(end), "add");
   std::thread cancel([&] { grant_.cancel(); });
-  const baton::Status status = seal_when_room(transfer_);
+  const baton::Status status = seal_when_room(*transfer_);
   cancel.join();
   EXPECT_EQ(status.code(), baton::StatusCode::kCancelled) << status.to_string();
-  EXPECT_FALSE(transfer_.wait(20000).is_ok());
+  EXPECT_FALSE(transfer_->wait(20000).is_ok());
 }
 
 TEST_F(ChunkSubmitterTest, OtherErrorsAreTheCallers) {
-  ChunkSubmitter chunks(transfer_, word_);
+  ChunkSubmitter chunks(*transfer_, word_);
   EXPECT_EQ(chunks.add(kTokens + 1).code(), baton::StatusCode::kInvalidArgument);
-  transfer_.cancel();
+  transfer_->cancel("by the test");
   EXPECT_FALSE(chunks.add(1).is_ok());
 }
 

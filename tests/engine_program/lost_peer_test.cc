@@ -32,12 +32,12 @@ class LostPeer : public testing::Test {
     return start_command(kEngine, arguments);
   }
   // The decode process has heard of layers: a hand-off is under way, or nearly.
-  static void wait_for_hand_offs(ChildProcess& decode) {
+  static void wait_for_hand_offs(ChildProcess& decode, const std::string& mode = "(push)") {
     int seen = 0;
     while (seen < 3) {
       const auto line = decode.read_line();
       ASSERT_TRUE(line.has_value());
-      if (line->find("(push)") != std::string::npos) ++seen;
+      if (line->find(mode) != std::string::npos) ++seen;
     }
   }
 
@@ -52,6 +52,39 @@ TEST_F(LostPeer, PrefillIsKilled) {
   const auto finished = finish_command(decode);
   EXPECT_EQ(finished.code, 3) << finished.text;
   EXPECT_THAT(finished.text, HasSubstr("PEER_LOST"));
+}
+
+TEST_F(LostPeer, PrefillIsKilledDuringAPull) {
+  ChildProcess decode = start_decode({"--hand-offs", "1000000", "--hand-off", "pull"});
+  wait_for_hand_offs(decode, "(pull)");
+  prefill_.kill();
+  const auto finished = finish_command(decode);
+  EXPECT_EQ(finished.code, 3) << finished.text;
+  EXPECT_THAT(finished.text, HasSubstr("PEER_LOST"));
+  EXPECT_THAT(finished.text, HasSubstr(", 0 unequal of 1000000\n"));
+}
+
+TEST_F(LostPeer, PrefillStopsDuringAPull) {
+  ChildProcess decode =
+      start_decode({"--deadline-ms", "1000", "--hand-offs", "1000000", "--hand-off", "pull"});
+  wait_for_hand_offs(decode, "(pull)");
+  prefill_.stop();
+  const auto finished = finish_command(decode);
+  EXPECT_EQ(finished.code, 3) << finished.text;
+  EXPECT_THAT(finished.text, HasSubstr("DEADLINE_EXCEEDED"));
+  prefill_.resume();
+}
+
+TEST_F(LostPeer, DecodeIsKilledDuringAPullAndAnotherIsServed) {
+  {
+    ChildProcess decode = start_decode({"--hand-offs", "1000000", "--hand-off", "pull"});
+    wait_for_hand_offs(decode, "(pull)");
+    decode.kill();
+  }
+  const auto finished = baton_test::run_command(
+      kEngine, {"decode", "--model", "tiny:7", "--chunk-tokens", "8", "--prompt", kPrompt,
+                "--connect", server_address_, "--hand-off", "pull", "--quiet"});
+  EXPECT_EQ(finished.code, 0) << finished.text;
 }
 
 TEST_F(LostPeer, PrefillStops) {

@@ -106,6 +106,14 @@ TEST(Messages, RecordsOfRanksBecomeOne) {
   EXPECT_EQ(merge({second}).status.message(), "gone");
 }
 
+TEST(Messages, NameOfAReaderComesBackEqual) {
+  const ReaderName name{UINT64_MAX, 2};
+  EXPECT_EQ(decode_reader(encode(name)).value(), name);
+  for (const char* text : {"", "7", "{\"session\":1}", "{\"session\":1,\"decode_rank\":\"x\"}"}) {
+    EXPECT_FALSE(decode_reader(bytes_of(text)).is_ok()) << text;
+  }
+}
+
 TEST(Messages, WithdrawalComesBackEqual) {
   EXPECT_EQ(decode_withdrawal(encode_withdrawal(UINT64_MAX)).value(), UINT64_MAX);
   EXPECT_FALSE(decode_withdrawal(bytes_of("7")).is_ok());

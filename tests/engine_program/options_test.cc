@@ -67,10 +67,17 @@ TEST(Options, RanksAreOneOrThree) {
   EXPECT_FALSE(parse({"prefill", "--model", "m", "--decode-tp", "3"}).is_ok());
 }
 
-TEST(Options, APulledHandOffIsRefusedByItsName) {
-  const auto pull = parse({"run", "--model", "m", "--prompt", "x", "--hand-off", "pull"});
-  ASSERT_FALSE(pull.is_ok());
-  EXPECT_NE(pull.status().message().find("--hand-off pull"), std::string::npos);
+TEST(Options, HandOffsByName) {
+  for (const HandOff one : {HandOff::kPush, HandOff::kPull, HandOff::kPushAfter}) {
+    const std::string name(hand_off_name(one));
+    for (const char* command : {"run", "check"}) {
+      const auto parsed =
+          parse({command, "--model", "m", "--prompt", "x", "--hand-off", name.c_str()});
+      ASSERT_TRUE(parsed.is_ok()) << parsed.status().to_string();
+      EXPECT_EQ(parsed->options.hand_off, one) << command;
+    }
+  }
+  EXPECT_FALSE(parse({"run", "--model", "m", "--prompt", "x", "--hand-off", "pulled"}).is_ok());
 }
 
 TEST(Options, WrongOnesAreNamed) {

@@ -91,19 +91,22 @@ TEST(RankMessages, ComeBackEqual) {
   EXPECT_EQ(decode_status(encode(failed)).message(), "gone");
   EXPECT_TRUE(decode_status(encode(Status::ok())).is_ok());
   EXPECT_EQ(decode_ready(encode(RankReady{{}, "baton://x"}))->address, "baton://x");
-  const auto open = decode_open(encode(OpenRequest{1, UINT64_MAX, 3, 4}));
+  const auto open = decode_open(encode(OpenRequest{1, UINT64_MAX, 3, 4, HandOff::kPull}));
   ASSERT_TRUE(open.is_ok());
   EXPECT_EQ(open->id, 1U);
   EXPECT_EQ(open->session, UINT64_MAX);
   EXPECT_EQ(open->tokens, 3U);
   EXPECT_EQ(open->capacity_tokens, 4U);
+  EXPECT_EQ(open->hand_off, HandOff::kPull);
   const auto arrivals = decode_arrivals(encode(RankArrivals{failed, {1, 2}, {3}}));
   ASSERT_TRUE(arrivals.is_ok());
   EXPECT_EQ(arrivals->status.code(), StatusCode::kPeerLost);
   EXPECT_EQ(arrivals->placed_ns, (std::vector<int64_t>{1, 2}));
   EXPECT_EQ(arrivals->seen_ns, (std::vector<int64_t>{3}));
-  EXPECT_EQ(decode_addresses(encode_addresses({"a", "b"})).value(),
-            (std::vector<std::string>{"a", "b"}));
+  const auto connect = decode_connect(encode(RankConnect{UINT64_MAX, {"a", "b"}}));
+  ASSERT_TRUE(connect.is_ok());
+  EXPECT_EQ(connect->session, UINT64_MAX);
+  EXPECT_EQ(connect->addresses, (std::vector<std::string>{"a", "b"}));
   EXPECT_EQ(decode_step(encode_step(UINT32_MAX, true))->token, UINT32_MAX);
   EXPECT_TRUE(decode_step(encode_step(1, true))->is_first);
   EXPECT_FALSE(decode_step(encode_step(1, false))->is_first);
@@ -115,7 +118,7 @@ TEST(RankMessages, WrongOnesAreErrors) {
   EXPECT_FALSE(decode_ready(text).is_ok());
   EXPECT_FALSE(decode_open(text).is_ok());
   EXPECT_FALSE(decode_arrivals(text).is_ok());
-  EXPECT_FALSE(decode_addresses(text).is_ok());
+  EXPECT_FALSE(decode_connect(text).is_ok());
   EXPECT_FALSE(decode_step(text).is_ok());
   EXPECT_FALSE(decode_kv_image(text).is_ok());
 }

@@ -32,6 +32,7 @@ struct Ranks {
   uint32_t decode_tp;
   std::vector<uint32_t> sent_heads;  // KV heads that each prefill rank hands over
   std::vector<uint32_t> held_heads;  // KV heads that each decode rank holds
+  std::string hand_off = "push";
 };
 
 class EngineRanks : public testing::TestWithParam<Ranks> {};
@@ -60,6 +61,8 @@ TEST_P(EngineRanks, AreEqualToOneProcessAlone) {
                                          "6",
                                          "--requests",
                                          "2",
+                                         "--hand-off",
+                                         one.hand_off,
                                          "--prefill-tp",
                                          std::to_string(one.prefill_tp),
                                          "--decode-tp",
@@ -71,6 +74,7 @@ TEST_P(EngineRanks, AreEqualToOneProcessAlone) {
   ASSERT_EQ(finished.code, 0) << finished.text;
   EXPECT_THAT(finished.text, HasSubstr("\nEQUAL: "));
   const auto report = read_json(folder.file("report.json"));
+  EXPECT_EQ(report["hand_off"], one.hand_off);
   EXPECT_EQ(report["prefill_tp"], one.prefill_tp);
   EXPECT_EQ(report["decode_tp"], one.decode_tp);
   EXPECT_EQ(report["kv"]["bytes_different"], 0);
@@ -122,9 +126,25 @@ INSTANTIATE_TEST_SUITE_P(
                     Ranks{"OneHeadForAll", "tiny:7:5:1", 3, 3, {1, 0, 0}, {1, 1, 1}}),
     [](const auto& instance) { return instance.param.name; });
 
+// Every decode rank reads its heads from those prefill ranks that own them.
+INSTANTIATE_TEST_SUITE_P(
+    Pulled, EngineRanks,
+    testing::Values(Ranks{"OneToOne", "tiny:7:6:3", 1, 1, {3}, {3}, "pull"},
+                    Ranks{"OneToThree", "tiny:7:6:3", 1, 3, {3}, {1, 1, 1}, "pull"},
+                    Ranks{"ThreeToOne", "tiny:7:6:3", 3, 1, {1, 1, 1}, {3}, "pull"},
+                    Ranks{"ThreeToThree", "tiny:7:6:3", 3, 3, {1, 1, 1}, {1, 1, 1}, "pull"},
+                    Ranks{"UnevenToOne", "tiny:7:8:4", 3, 1, {2, 1, 1}, {4}, "pull"},
+                    Ranks{"OneToUneven", "tiny:7:8:4", 1, 3, {4}, {2, 1, 1}, "pull"},
+                    Ranks{"CopiesToOne", "tiny:7", 3, 1, {1, 1, 0}, {2}, "pull"},
+                    Ranks{"CopiesToCopies", "tiny:7:6:2", 3, 3, {1, 1, 0}, {1, 2, 1}, "pull"},
+                    Ranks{"OneHeadForAll", "tiny:7:5:1", 3, 3, {1, 0, 0}, {1, 1, 1}, "pull"}),
+    [](const auto& instance) { return instance.param.name; });
+
 TEST(EngineRanksEdge, EveryWayToHandOver) {
   const std::vector<std::vector<std::string>> ways = {
       {"--hand-off", "push-after"},
+      {"--hand-off", "pull", "--kv-dtype", "f32", "--decode-block-tokens", "7"},
+      {"--hand-off", "pull", "--chunk-tokens", "1", "--requests", "5"},
       {"--kv-dtype", "f32", "--decode-block-tokens", "7"},
       {"--chunk-tokens", "1", "--requests", "5"},
       {"--rounds", "2", "--measure-layer"}};
@@ -187,7 +207,7 @@ bool is_gone(pid_t pid) {
 }
 
 // A prefill side and a decode side of three ranks each, busy with one hand-off after the other.
-class RanksDie : public testing::Test {
+class RanksDie : public testing::TestWithParam<const char*> {
  protected:
   RanksDie()
       : prefill_(start_command(kEngine, {"prefill", "--model", "tiny:7", "--chunk-tokens", "8",
@@ -197,18 +217,20 @@ class RanksDie : public testing::Test {
     address_ = address.value_or("");
   }
   ChildProcess start_decode(const std::string& hand_offs = "1000000") {
-    return start_command(kEngine, {"decode", "--model", "tiny:7", "--chunk-tokens", "8", "--prompt",
-                                   kPrompt, "--connect", address_, "--decode-tp", "3",
-                                   "--hand-offs", hand_offs, "--max-new-tokens", "2"});
+    return start_command(
+        kEngine, {"decode", "--model", "tiny:7", "--chunk-tokens", "8", "--prompt", kPrompt,
+                  "--connect", address_, "--decode-tp", "3", "--hand-offs", hand_offs, "--hand-off",
+                  GetParam(), "--max-new-tokens", "2"});
   }
   // It is in the middle of them.
   static void wait_for_hand_offs(ChildProcess& decode) {
+    const std::string mode = std::string("(") + GetParam() + ")";
     ASSERT_TRUE(decode.read_line_after("[").has_value());
     int seen = 0;
     while (seen < 3) {
       const auto line = decode.read_line();
       ASSERT_TRUE(line.has_value());
-      if (line->find("(push)") != std::string::npos) ++seen;
+      if (line->find(mode) != std::string::npos) ++seen;
     }
   }
 
@@ -216,7 +238,7 @@ class RanksDie : public testing::Test {
   std::string address_;
 };
 
-TEST_F(RanksDie, APrefillRankIsNamedAndBothSidesEnd) {
+TEST_P(RanksDie, APrefillRankIsNamedAndBothSidesEnd) {
   const auto ranks = ranks_of_process(prefill_.pid());
   ASSERT_EQ(ranks.size(), 2U);
   ChildProcess decode = start_decode();
@@ -234,7 +256,7 @@ TEST_F(RanksDie, APrefillRankIsNamedAndBothSidesEnd) {
   EXPECT_TRUE(baton_test::wait_until([&] { return is_gone(ranks[0]); }));
 }
 
-TEST_F(RanksDie, ADecodeRankIsNamedAndAnotherDecodeSideIsServed) {
+TEST_P(RanksDie, ADecodeRankIsNamedAndAnotherDecodeSideIsServed) {
   {
     ChildProcess decode = start_decode();
     const auto ranks = ranks_of_process(decode.pid());
@@ -252,7 +274,7 @@ TEST_F(RanksDie, ADecodeRankIsNamedAndAnotherDecodeSideIsServed) {
   EXPECT_EQ(again.code, 0) << again.text;
 }
 
-TEST_F(RanksDie, RanksGoWithALeaderThatIsKilled) {
+TEST_P(RanksDie, RanksGoWithALeaderThatIsKilled) {
   const auto ranks = ranks_of_process(prefill_.pid());
   prefill_.kill();
   for (const pid_t rank : ranks) {
@@ -261,7 +283,7 @@ TEST_F(RanksDie, RanksGoWithALeaderThatIsKilled) {
 }
 
 // A rank that stops for a moment is not gone: the others wait for it, and go on when it does.
-TEST_F(RanksDie, OneThatStopsAndGoesOnChangesNothing) {
+TEST_P(RanksDie, OneThatStopsAndGoesOnChangesNothing) {
   const auto ranks = ranks_of_process(prefill_.pid());
   ChildProcess decode = start_decode("60");
   wait_for_hand_offs(decode);
@@ -272,5 +294,11 @@ TEST_F(RanksDie, OneThatStopsAndGoesOnChangesNothing) {
   EXPECT_EQ(finished.code, 0) << finished.text;
   EXPECT_THAT(finished.text, HasSubstr("hand-offs: 60 equal, 0 cancelled, 0 unequal of 60\n"));
 }
+
+std::string name_of_hand_off(const testing::TestParamInfo<const char*>& instance) {
+  return instance.param;
+}
+
+INSTANTIATE_TEST_SUITE_P(HandOffs, RanksDie, testing::Values("push", "pull"), name_of_hand_off);
 
 }  // namespace

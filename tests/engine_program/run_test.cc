@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <fstream>
+#include <set>
 
 #include "tests/engine/small_gguf.h"
 #include "tests/engine_program/tool.h"
@@ -63,6 +64,15 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(Mode{"Push", {"--chunk-tokens", "64"}},
                     Mode{"OneChunk", {"--chunk-tokens", "4096"}},
                     Mode{"ChunksWithinABlock", {"--chunk-tokens", "5", "--block-tokens", "16"}},
+                    Mode{"Pull", {"--hand-off", "pull", "--chunk-tokens", "64"}},
+                    Mode{"PullOneChunk", {"--hand-off", "pull", "--chunk-tokens", "4096"}},
+                    Mode{"PullChunksWithinABlock",
+                         {"--hand-off", "pull", "--chunk-tokens", "5", "--block-tokens", "16"}},
+                    Mode{"PullBlockSizesDiffer",
+                         {"--hand-off", "pull", "--block-tokens", "16", "--decode-block-tokens",
+                          "7", "--kv-dtype", "f32"}},
+                    Mode{"PullSevenRequestsInFlight",
+                         {"--hand-off", "pull", "--requests", "7", "--chunk-tokens", "32"}},
                     Mode{"PushAfter", {"--hand-off", "push-after", "--chunk-tokens", "64"}},
                     Mode{"Float32", {"--kv-dtype", "f32", "--chunk-tokens", "64"}},
                     Mode{"BlockSizesDiffer",
@@ -75,26 +85,65 @@ INSTANTIATE_TEST_SUITE_P(
 // A chunk a token: more chunks than a Transfer takes unfinished, and a record that is longer than
 // one message.
 TEST(EngineRunEdge, AThousandChunks) {
+  for (const char* hand_off : {"push", "pull"}) {
+    const baton_test::TempDir folder;
+    const std::string prompt(1000, 'x');
+    const auto finished =
+        run_engine_tool({"check", "--model", "tiny:3", "--prompt", prompt, "--chunk-tokens", "1",
+                         "--max-new-tokens", "4", "--quiet", "--hand-off", hand_off, "--json",
+                         folder.file("report.json")});
+    EXPECT_EQ(finished.code, 0) << finished.text;
+    const auto report = read_json(folder.file("report.json"));
+    EXPECT_EQ(report["equal"], true);
+    EXPECT_EQ(report["hand_off"], hand_off);
+    EXPECT_EQ(report["handoff"]["chunks"].size(), report["prompt_token_ids"].size() - 1);
+  }
+}
+
+// The paths of all values, so that two reports can be set side by side.
+std::set<std::string> keys_of(const nlohmann::json& value, const std::string& path = "") {
+  std::set<std::string> out;
+  if (value.is_object()) {
+    for (const auto& [key, inner] : value.items()) {
+      out.merge(keys_of(inner, path.empty() ? key : path + "." + key));
+    }
+  } else if (value.is_array() && !value.empty()) {
+    out = keys_of(value.front(), path + "[]");
+  } else {
+    out.insert(path + ": " + value.type_name());
+  }
+  return out;
+}
+
+TEST(EngineRunEdge, TheReportHasTheSameKeysHoweverItWasHandedOver) {
   const baton_test::TempDir folder;
-  const std::string prompt(1000, 'x');
-  const auto finished =
-      run_engine_tool({"check", "--model", "tiny:3", "--prompt", prompt, "--chunk-tokens", "1",
-                       "--max-new-tokens", "4", "--quiet", "--json", folder.file("report.json")});
-  EXPECT_EQ(finished.code, 0) << finished.text;
-  const auto report = read_json(folder.file("report.json"));
-  EXPECT_EQ(report["equal"], true);
-  EXPECT_EQ(report["handoff"]["chunks"].size(), report["prompt_token_ids"].size() - 1);
+  std::set<std::string> keys;
+  for (const char* hand_off : {"push", "pull", "push-after"}) {
+    const auto finished = run_engine_tool(
+        run_arguments({"--hand-off", hand_off, "--json", folder.file("report.json")}));
+    ASSERT_EQ(finished.code, 0) << finished.text;
+    const auto report = read_json(folder.file("report.json"));
+    EXPECT_EQ(report["hand_off"], hand_off);
+    if (keys.empty()) keys = keys_of(report);
+    EXPECT_EQ(keys_of(report), keys) << hand_off;
+  }
 }
 
 // Nothing to hand over: the prompt's only token is the first decode step.
 TEST(EngineRunEdge, APromptOfOneToken) {
-  const auto finished = run_engine_tool({"run", "--model", "tiny:3", "--prompt", "x", "--quiet"});
-  EXPECT_EQ(finished.code, 0) << finished.text;
+  for (const char* hand_off : {"push", "pull"}) {
+    const auto finished = run_engine_tool(
+        {"run", "--model", "tiny:3", "--prompt", "x", "--hand-off", hand_off, "--quiet"});
+    EXPECT_EQ(finished.code, 0) << finished.text;
+  }
 }
 
 TEST(EngineRunEdge, APromptOfTwoTokens) {
-  const auto finished = run_engine_tool({"run", "--model", "tiny:3", "--prompt", "xy", "--quiet"});
-  EXPECT_EQ(finished.code, 0) << finished.text;
+  for (const char* hand_off : {"push", "pull"}) {
+    const auto finished = run_engine_tool(
+        {"run", "--model", "tiny:3", "--prompt", "xy", "--hand-off", hand_off, "--quiet"});
+    EXPECT_EQ(finished.code, 0) << finished.text;
+  }
 }
 
 TEST(EngineRunEdge, PrefillAndDecodeStartedApartGiveTheTextOfOneProcess) {
