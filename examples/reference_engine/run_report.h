@@ -16,15 +16,17 @@ namespace baton_engine {
 struct LayerTimes {
   uint32_t layer = 0;
   int64_t computed_ns = 0;  // prefill: KV appended, ProgressWord advanced
-  int64_t posted_ns = 0;    // prefill: its last unit was accepted by the plug-in
-  int64_t placed_ns = 0;    // decode: its last unit was counted
-  int64_t seen_ns = 0;      // decode: the first step's attention passed the gate
+  // Prefill: its last unit was accepted by the plug-in; of a pull, decode was told that its last
+  // tokens may be read.
+  int64_t posted_ns = 0;
+  int64_t placed_ns = 0;  // decode: its last unit was counted; of a pull, read
+  int64_t seen_ns = 0;    // decode: the first step's attention passed the gate
   uint64_t bytes = 0;
 };
 
 // One hand-off, from the decode side's request to its first token.
 struct HandoffTimes {
-  int64_t requested_ns = 0;      // decode granted
+  int64_t requested_ns = 0;      // decode took its pages
   int64_t prefill_begin_ns = 0;  // prefill started to compute
   int64_t prefill_end_ns = 0;    // last layer of the last chunk computed
   int64_t prefill_cpu_ns = 0;    // CPU time of the prefill process between the two
@@ -74,7 +76,7 @@ struct RunRound {
 struct RunReport {
   std::string model;
   std::string transport;
-  std::string hand_off;  // "push" or "push-after": the mode that was asked for
+  std::string hand_off;  // "push", "pull" or "push-after": the mode that was asked for
   std::string kv_dtype;
   uint32_t block_tokens = 0;
   uint32_t chunk_tokens = 0;

@@ -42,6 +42,8 @@ struct Section {
   std::string transfer_name;
 };
 
+bool is_pull(const RunReport& report) { return report.hand_off == "pull"; }
+
 std::vector<Section> sections(const RunReport& report) {
   std::vector<Section> all;
   const auto add = [&](const HandoffTimes& handoff, std::string title, std::string subtitle,
@@ -52,7 +54,10 @@ std::vector<Section> sections(const RunReport& report) {
   };
   const bool is_push_after = report.hand_off == "push-after";
   if (!is_push_after) {
-    add(report.handoff, report.hand_off, "each layer leaves as soon as it is computed", "tail");
+    add(report.handoff, report.hand_off,
+        is_pull(report) ? "decode reads each layer as soon as it is computed"
+                        : "each layer leaves as soon as it is computed",
+        "tail");
   }
   add(is_push_after ? report.handoff : report.push_after, "push-after",
       "every layer leaves only when all of prefill is done", "transfer");
@@ -181,7 +186,7 @@ double draw_section(SvgWriter& svg, const Section& section, const TimeAxis& over
   return 36 + height + 33 + 22;
 }
 
-void draw_legend(SvgWriter& svg, double y) {
+void draw_legend(SvgWriter& svg, double y, const RunReport& report) {
   double x = kMargin;
   const auto advance = [&](std::string_view name) {
     svg.text({x + 30, y + 5}, name, {.size = 13});
@@ -193,7 +198,8 @@ void draw_legend(SvgWriter& svg, double y) {
   svg.rect({x, y - 2, 24, 4}, colour::kHeld);
   advance("computed, not yet posted");
   svg.line({x + 12, y - 7}, {x + 12, y + 7}, colour::kInk, 1.6);
-  advance("posted: the transport took its last unit");
+  advance(is_pull(report) ? "posted: decode was told to read its last tokens"
+                          : "posted: the transport took its last unit");
   svg.rect({x, y - 5, 24, 10}, colour::kMoving);
   advance("on its way");
   x = kMargin;
@@ -229,7 +235,7 @@ std::string timeline_svg(const RunReport& report) {
     y += draw_section(body, section, overview_time, detail_time, y, row_height);
   }
   if (!all.empty()) {
-    draw_legend(body, y + 8);
+    draw_legend(body, y + 8, report);
     y += kLegendHeight;
   }
   const std::string tail = report.clock_is_shared

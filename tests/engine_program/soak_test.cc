@@ -73,12 +73,12 @@ TEST(EngineSoakEdge, AllAreCancelled) {
 }
 
 // Prefill has room for two requests and a bit: it goes on only as the pages of those that were
-// given up come back, long before their deadline.
+// given up come back, long before their deadline there.
 TEST(EngineSoakEdge, PagesOfPullsThatNobodyTakesUpComeBack) {
   baton_test::ChildProcess prefill(
       baton_test::kEngine,
       {"prefill", "--model", "tiny:7", "--chunk-tokens", "16", "--once", "--quiet", "--errors-only",
-       "--pool-tokens", std::to_string(kPrompt.size() * 2 + 64)});
+       "--deadline-ms", "3600000", "--pool-tokens", std::to_string(kPrompt.size() * 2 + 64)});
   const auto address = prefill.read_line();
   ASSERT_TRUE(address.has_value());
   const auto finished = run_engine_tool({"decode",
@@ -102,7 +102,9 @@ TEST(EngineSoakEdge, PagesOfPullsThatNobodyTakesUpComeBack) {
                                          "--max-new-tokens",
                                          "2",
                                          "--requests",
-                                         "6"});
+                                         "6",
+                                         "--deadline-ms",
+                                         "30000"});
   EXPECT_EQ(finished.code, 0) << finished.text;
   EXPECT_THAT(finished.text, HasSubstr(", 0 unequal of 60\n"));
 }

@@ -126,6 +126,19 @@ TEST(TimelineSvgTest, PushAfterAloneIsOneSection) {
   EXPECT_FALSE(says(*root, "text", "each layer leaves as soon as it is computed"));
 }
 
+TEST(TimelineSvgTest, APullSaysWhoReads) {
+  RunReport report = sample_report();
+  EXPECT_TRUE(says(*picture(report), "text", "posted: the transport took its last unit"));
+  report.hand_off = "pull";
+  const auto root = picture(report);
+  ASSERT_NE(root, nullptr);
+  expect_inside(*root);
+  EXPECT_TRUE(says(*root, "text", "pull over tcp"));
+  EXPECT_TRUE(says(*root, "text", "decode reads each layer as soon as it is computed"));
+  EXPECT_TRUE(says(*root, "text", "posted: decode was told to read its last tokens"));
+  EXPECT_FALSE(says(*root, "text", "each layer leaves as soon as it is computed"));
+}
+
 TEST(TimelineSvgTest, NothingHandedOver) {
   const auto root = picture(RunReport{});
   ASSERT_NE(root, nullptr);
