@@ -15,6 +15,7 @@
 
 #include "examples/reference_engine/chunk_submitter.h"
 #include "examples/reference_engine/engine_node.h"
+#include "examples/reference_engine/outgoing.h"
 #include "examples/reference_engine/sequence.h"
 #include "tests/soak/soak_options.h"
 
@@ -34,7 +35,7 @@ constexpr int64_t kOfferWaitNs = 10'000'000'000;
 class Hooks final : public baton_engine::ForwardHooks {
  public:
   Hooks(const SoakRequest& request, uint32_t chunk, baton::ProgressWord& word,
-        baton::Transfer& transfer)
+        baton_engine::Outgoing& transfer)
       : request_(request), chunk_(chunk), word_(word), transfer_(transfer) {}
 
   Status on_layer_kv_final(const baton_engine::Chunk& /*chunk*/, uint32_t layer) override {
@@ -52,7 +53,7 @@ class Hooks final : public baton_engine::ForwardHooks {
   const SoakRequest& request_;
   uint32_t chunk_;
   baton::ProgressWord& word_;
-  baton::Transfer& transfer_;
+  baton_engine::Outgoing& transfer_;
 };
 
 class Prefill {
@@ -93,7 +94,8 @@ class Prefill {
  private:
   struct Sending {
     baton_engine::Sequence sequence;
-    baton::Transfer transfer;
+    baton::TransferId id;
+    baton_engine::Outgoing transfer;
   };
 
   void read_input() {
@@ -128,8 +130,7 @@ class Prefill {
       ++failed_;
     }
     // Its pages go back, and are poisoned.
-    std::erase_if(sending_,
-                  [&](const Sending& one) { return one.transfer.id() == event->transfer; });
+    std::erase_if(sending_, [&](const Sending& one) { return one.id == event->transfer; });
     return Status::ok();
   }
 
@@ -159,14 +160,16 @@ class Prefill {
     if (transfer.code() == StatusCode::kNotFound || transfer.code() == StatusCode::kCancelled)
       return Status::ok();
     if (!transfer.is_ok()) return transfer.status();
-    compute(request, *sequence, *transfer);
-    sending_.push_back({std::move(*sequence), std::move(*transfer)});
+    const baton::TransferId id = transfer->id();
+    baton_engine::Outgoing outgoing(std::move(*transfer));
+    compute(request, *sequence, outgoing);
+    sending_.push_back({std::move(*sequence), id, std::move(outgoing)});
     return Status::ok();
   }
 
   // A Transfer that ends under way is nothing special: its event comes.
   void compute(const SoakRequest& request, baton_engine::Sequence& sequence,
-               baton::Transfer& transfer) {
+               baton_engine::Outgoing& transfer) {
     auto word = node_->context().create_progress_word();
     if (!word.is_ok()) {
       transfer.cancel(word.status().message());
