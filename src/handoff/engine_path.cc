@@ -4,6 +4,7 @@
 
 #include "src/base/assert.h"
 #include "src/handoff/engine.h"
+#include "src/handoff/pull_state.h"
 
 namespace baton::handoff {
 
@@ -160,6 +161,13 @@ void Engine::adopt_path(LinkPath& path, transport::Rail* rail, baton_path* opene
   path.channel =
       std::make_unique<transfer::PathChannel>(identity, rail, opened, path.link->unit_bytes);
   path.link->had_path = true;
+  // Another one under this ordinal may not reach what the last one did.
+  for (const auto& transfer : path.link->transfers) {
+    if (transfer->stripe.path == path.ordinal) transfer->stripe = {};
+  }
+  for (PullState* pull : path.link->pulls) {
+    if (pull->stripe.path == path.ordinal) pull->stripe = {};
+  }
 }
 
 void Engine::path_opened(LinkPath& path) {

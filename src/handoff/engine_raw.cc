@@ -118,9 +118,11 @@ bool Engine::settle_raw(Link& link, TransferState& transfer, int64_t now_ns) {
   const uint32_t lost = used & ~open & ~transfer.flushed;
   const bool quiet = stopped && !staged && transfer.ops_out == 0 && (unknown & open) == 0;
   if (quiet && !cancelling && unknown == 0 && lost == 0) {
+    // A cancel may be about to win: the peer hears of what is DONE, and once.
+    if (!transfer.life.complete(now_ns)) return false;
     if (transfer.has_message)
       send_or_drop(link, wire::Notify{transfer.grant.value, transfer.message});
-    return transfer.life.complete(now_ns);
+    return true;
   }
   if (quiet && cancelling) {
     finish_raw(transfer, unknown != 0 || (is_write && transfer.writes_in_doubt), now_ns);

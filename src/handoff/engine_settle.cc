@@ -53,16 +53,12 @@ void Engine::settle_path_death(LinkPath& path) {
       continue;
     }
     if (transfer->kind != TransferKind::kPush) {
-      if ((transfer->used_paths >> path.ordinal & 1) == 0) continue;
-      if (transfer->life.is_active()) {
-        transfer->start_over();
-      } else {
+      if (!transfer->life.is_active()) {
         const uint32_t bit = 1u << path.ordinal;
         const bool unknown = (transfer->posted_paths() & ~transfer->flushed & bit) != 0;
         transfer->writes_in_doubt = transfer->writes_in_doubt || unknown;
-        transfer->used_paths &= ~bit;
-        transfer->posted[path.ordinal] = 0;
       }
+      transfer->path_died(path.ordinal);
       continue;
     }
     Settlement& settlement = transfer->settlement;

@@ -18,14 +18,20 @@ bool TransferState::reaches(RailIndex rail) const {
                      [rail](const RemoteSection& section) { return section.on(rail) != nullptr; });
 }
 
-void TransferState::start_over() {
+void TransferState::path_died(uint32_t path) {
+  const uint32_t bit = 1u << path;
+  posted[path] = 0;
+  flush_posted &= ~bit;
+  flushed &= ~bit;
+  if ((used_paths & bit) == 0) return;
+  used_paths = 0;
   next_run = 0;
   run_offset = 0;
   all_staged = false;
-  used_paths = 0;
+  // What the others carried so far may land late, beside what replaces it: all of them are flushed
+  // at the end, also those that carry nothing more.
   flush_posted = 0;
   flushed = 0;
-  posted.fill(0);
 }
 
 uint32_t TransferState::posted_paths() const {

@@ -86,8 +86,9 @@ class TransferState : public transfer::PostOwner {
   void on_signalled(uint32_t path, uint32_t ordinal, uint32_t units) override;
   void on_op_done(uint32_t path, bool is_flush, baton_op_status status) override;
   uint64_t all_ops_out() const { return ops_out + settlement.ops_out(); }
-  // Of raw Transfers. A Path that it used is dead: all of it goes over the others again.
-  void start_over();
+  // Of raw Transfers. What it carried will not land any more; if it was used since the last start,
+  // all of it goes over the others again.
+  void path_died(uint32_t path);
   // Data thread: every section of the peer that it names is registered on this rail of the peer's.
   bool reaches(RailIndex rail) const;
   uint32_t posted_paths() const;

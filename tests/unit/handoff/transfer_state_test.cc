@@ -79,8 +79,9 @@ TEST_F(TransferStateTest, AFlushFromBeforeItStartedOverIsNone) {
   transfer_.on_accepted(1, 100);
   transfer_.on_accepted(1, 0);
   transfer_.flush_posted = 2;
-  transfer_.start_over();
-  EXPECT_EQ(transfer_.posted_paths(), 0u);
+  transfer_.used_paths = 3;
+  transfer_.path_died(0);
+  EXPECT_EQ(transfer_.posted_paths(), 2u);
   transfer_.on_accepted(1, 100);
   transfer_.on_accepted(1, 0);
   transfer_.flush_posted = 2;
@@ -88,6 +89,22 @@ TEST_F(TransferStateTest, AFlushFromBeforeItStartedOverIsNone) {
   EXPECT_EQ(transfer_.flushed, 0u);
   transfer_.on_op_done(1, true, BATON_OP_DONE);
   EXPECT_EQ(transfer_.flushed, 2u);
+}
+
+// What the others carried lands some time: it has to be known when.
+TEST_F(TransferStateTest, ADeathForgetsWhatThatPathCarriedAndNoOther) {
+  for (const uint32_t path : {0u, 1u, 2u}) transfer_.on_accepted(path, 100);
+  transfer_.used_paths = 7;
+  transfer_.all_staged = true;
+  transfer_.path_died(1);
+  EXPECT_EQ(transfer_.posted_paths(), 5u);
+  EXPECT_FALSE(transfer_.all_staged) << "its share goes over the others";
+  // One that carries nothing of the second attempt costs nothing when it dies.
+  transfer_.all_staged = true;
+  transfer_.used_paths = 1;
+  transfer_.path_died(2);
+  EXPECT_EQ(transfer_.posted_paths(), 1u);
+  EXPECT_TRUE(transfer_.all_staged);
 }
 
 TEST_F(TransferStateTest, ARefusedOpLeavesThePath) {
