@@ -43,8 +43,9 @@ std::optional<uint64_t> EventQueue::push(Event event) {
     }
     number = ++last_number_;
     line.emplace(number, std::move(event));
+    // With the lock held: a signal after the last event was taken would be cleared by nobody.
+    event_fd_.signal();
   }
-  event_fd_.signal();
   arrived_.notify_one();
   return number;
 }

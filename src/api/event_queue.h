@@ -8,6 +8,7 @@
 //     withdrawn with it.
 //  2. Nothing is lost silently: kEventsLost comes before what is left.
 //  3. Those that are left come in the order in which they were pushed.
+//  4. The descriptor is readable exactly while an event waits, to whoever holds the lock.
 //
 // Thread rule: thread-safe.
 #pragma once
