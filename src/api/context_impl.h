@@ -159,8 +159,9 @@ class ContextImpl : public handoff::EngineOutput,
     std::map<SectionId, wire::SectionDescription> sections;
     std::map<CacheId, wire::CacheDescription> caches;
     std::shared_ptr<handoff::Inbox> inbox = std::make_shared<handoff::Inbox>();
-    bool cut_off = false;  // it sent more than is kept of a peer: nothing more of it is heard
-    size_t offers = 0;     // of it, in offers_
+    bool cut_off = false;    // it sent more than is kept of a peer: nothing more of it is heard
+    size_t offers = 0;       // of it, in offers_
+    size_t offer_bytes = 0;  // of those
     std::array<PeerPath, base::kMaxPathsPerPeer> paths;
     uint32_t paths_due = 1;   // of the first ones, not reported yet; who was dialled waits for one
     uint64_t last_epoch = 0;  // that the peer asked for
@@ -180,6 +181,7 @@ class ContextImpl : public handoff::EngineOutput,
   struct Offer {
     PeerId peer;
     wire::GrantOffer message;
+    size_t bytes = 0;  // that it holds
     int64_t arrived_ns = 0;
     bool taken = false;  // a Transfer answered it
     uint64_t event = 0;  // number of its kGrantOffered, which goes with it
@@ -291,6 +293,8 @@ class ContextImpl : public handoff::EngineOutput,
   void member_ended(const handoff::GrantState& grant);
 
   // context_offers.cc
+  // Whether one more offer of that size is kept of `from`. REQUIRES: state_mutex_ is held.
+  Status check_offer(const PeerEntry& from, GrantId grant, size_t bytes) const;
   Result<Offer> find_offer(GrantId grant) const;
   GrantOffer public_offer(const Offer& offer) const;
 

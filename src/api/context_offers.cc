@@ -9,8 +9,30 @@ namespace baton::api {
 namespace {
 
 constexpr int64_t kMsNs = 1'000'000;
+// Of one peer's standing offers: as much as of its messages that wait. The default max_live of
+// them, each of 16,000 blocks.
+constexpr size_t kMaxOfferBytes = handoff::Inbox::kMaxBytes;
 
 }  // namespace
+
+Status ContextImpl::check_offer(const PeerEntry& from, GrantId grant, size_t bytes) const {
+  const std::string who = "grant " + std::to_string(grant.value);
+  const std::string keeps = who + ": \"" + options_.name + "\" keeps ";
+  if (offers_.count(grant) != 0)
+    return Status(StatusCode::kFailedPrecondition, who + " is on offer already");
+  if (from.offers >= options_.max_live) {
+    return Status(StatusCode::kExhausted,
+                  keeps + std::to_string(from.offers) +
+                      " offers of one peer (ContextOptions::max_live), and no more");
+  }
+  if (from.offer_bytes + bytes > kMaxOfferBytes) {
+    return Status(StatusCode::kExhausted, keeps + std::to_string(from.offer_bytes) +
+                                              " bytes of offers of one peer, and " +
+                                              std::to_string(bytes) + " more would be more than " +
+                                              std::to_string(kMaxOfferBytes));
+  }
+  return Status::ok();
+}
 
 void ContextImpl::offer_arrived(PeerId peer, wire::GrantOffer message) {
   Event event;
@@ -20,25 +42,20 @@ void ContextImpl::offer_arrived(PeerId peer, wire::GrantOffer message) {
   event.tag = message.tag;
   const GrantId grant = message.grant;
   const bool is_read = message.kind == wire::GrantKind::kKvRead;
+  const size_t bytes = handoff::held_bytes(message);
   Status refused;
   {
     const std::lock_guard<std::mutex> lock(state_mutex_);
     const auto from = peers_.find(peer);
     // Of a peer that is gone, but whom a caller still waits for, nothing would take it back.
     if (from == peers_.end() || from->second.phase == PeerPhase::kFailed) return;
-    const std::string who = "grant " + std::to_string(message.grant.value);
-    if (offers_.count(message.grant) != 0) {
-      refused = Status(StatusCode::kFailedPrecondition, who + " is on offer already");
-    } else if (from->second.offers == options_.max_live) {
-      refused =
-          Status(StatusCode::kExhausted,
-                 who + ": \"" + options_.name + "\" keeps " + std::to_string(from->second.offers) +
-                     " offers of one peer (ContextOptions::max_live), and no more");
-    } else {
+    refused = check_offer(from->second, grant, bytes);
+    if (refused.is_ok()) {
       ++from->second.offers;
+      from->second.offer_bytes += bytes;
       // With the lock held: kPeerDown comes after it, or withdraws it.
       const auto number = events_->push(std::move(event));
-      offers_[grant] = Offer{peer, std::move(message), clock_.now_ns(), false, *number};
+      offers_[grant] = Offer{peer, std::move(message), bytes, clock_.now_ns(), false, *number};
     }
   }
   if (!refused.is_ok()) {
@@ -56,9 +73,12 @@ void ContextImpl::offer_ended(PeerId peer, GrantId grant) {
   const auto found = offers_.find(grant);
   if (found == offers_.end() || found->second.peer != peer) return;
   events_->withdraw(found->second.event);
-  offers_.erase(found);
   const auto from = peers_.find(peer);
-  if (from != peers_.end()) --from->second.offers;
+  if (from != peers_.end()) {
+    --from->second.offers;
+    from->second.offer_bytes -= found->second.bytes;
+  }
+  offers_.erase(found);
 }
 
 bool ContextImpl::read_offer_stands(PeerId peer, GrantId grant) {

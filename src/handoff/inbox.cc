@@ -44,6 +44,8 @@ size_t held_bytes(const wire::Message& message) {
   return sizeof(message) + std::visit([](const auto& body) { return bytes_of(body); }, message);
 }
 
+size_t held_bytes(const wire::GrantOffer& offer) { return sizeof(wire::Message) + bytes_of(offer); }
+
 std::optional<Inbox::Room> Inbox::take(const std::shared_ptr<Inbox>& inbox,
                                        const wire::Message& message) {
   const size_t bytes = held_bytes(message);

@@ -54,7 +54,8 @@ class Inbox {
   std::atomic<size_t> bytes_{0};
 };
 
-// About what `message` holds in memory.
+// About what a message holds in memory.
 size_t held_bytes(const wire::Message& message);
+size_t held_bytes(const wire::GrantOffer& offer);
 
 }  // namespace baton::handoff

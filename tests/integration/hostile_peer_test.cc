@@ -14,7 +14,9 @@
 
 #include "plugins/tcp/frame.h"
 #include "src/counter/immediate.h"
+#include "src/handoff/inbox.h"
 #include "tests/integration/rig.h"
+#include "tests/support/wait_until.h"
 #include "tests/unit/control/endpoint.h"
 
 namespace baton_test {
@@ -317,6 +319,39 @@ TEST_F(HostilePeer, OffersMoreGrantsThanAreKept) {
   ASSERT_TRUE(heard<wire::Quiesced>().has_value());
   send(ranges(6));
   EXPECT_EQ(require(honest_->wait_offer("r6", 20000), "wait_offer").id, GrantId(6));
+}
+
+TEST_F(HostilePeer, OffersMoreBytesOfGrantsThanAreKept) {
+  connect();
+  wire::GrantOffer large = ranges(1);
+  large.ranges.resize(wire::kMaxRanges, large.ranges.front());
+  const uint64_t kept = (uint64_t{256} << 20) / baton::handoff::held_bytes(large);
+  const auto offer = [&](uint64_t id) {
+    large.grant = GrantId(id);
+    large.tag = "large" + std::to_string(id);
+    Status sent;
+    // BUSY: what was said before has not left yet.
+    wait_until([&] {
+      sent = hostile_.plane().send(peer_, large);
+      return sent.code() != StatusCode::kBusy;
+    });
+    require_ok(sent, "GrantOffer");
+  };
+  for (uint64_t id = 1; id <= kept + 1; ++id) offer(id);
+  const auto refused = heard<wire::Cancel>();
+  ASSERT_TRUE(refused.has_value());
+  EXPECT_EQ(refused->grant, GrantId(kept + 1));
+  EXPECT_EQ(refused->code, StatusCode::kExhausted);
+  EXPECT_NE(refused->reason.find("bytes"), std::string::npos) << refused->reason;
+  EXPECT_TRUE(honest_->wait_offer("large" + std::to_string(kept), 20000).is_ok());
+  EXPECT_EQ(honest_->wait_offer("large" + std::to_string(kept + 1), 0).code(),
+            StatusCode::kDeadlineExceeded);
+  // A small one has room still, and the end of a large one makes room for another.
+  send(ranges(kept + 2));
+  EXPECT_TRUE(honest_->wait_offer("r" + std::to_string(kept + 2), 20000).is_ok());
+  send(wire::Cancel{GrantId(1), StatusCode::kCancelled, "enough"});
+  offer(kept + 3);
+  EXPECT_TRUE(honest_->wait_offer("large" + std::to_string(kept + 3), 20000).is_ok());
 }
 
 TEST_F(HostilePeer, OffersAGrantThatIsOnOfferAlready) {
