@@ -151,11 +151,12 @@ class ContextImpl : public handoff::EngineOutput,
   };
   struct PeerEntry {
     PeerPhase phase = PeerPhase::kDialling;
-    Status failure;          // of kFailed
-    PeerId joined;           // dialled twice: the connection that counts
-    bool reported = false;   // kPeerUp was emitted
-    bool abandoned = false;  // connect() gave up: the entry goes with the dial's last report
-    control::PeerInfo info;  // but for what its description offers: that changes, and is here
+    Status failure;            // of kFailed
+    PeerId joined;             // dialled twice: the connection that counts
+    bool reported = false;     // kPeerUp was emitted
+    bool dialer_waits = true;  // the connect() that dialled it
+    size_t joiners = 0;        // connect() calls whose dial was told to join it
+    control::PeerInfo info;    // but for what its description offers: that changes, and is here
     std::map<SectionId, wire::SectionDescription> sections;
     std::map<CacheId, wire::CacheDescription> caches;
     std::shared_ptr<handoff::Inbox> inbox = std::make_shared<handoff::Inbox>();
@@ -171,6 +172,8 @@ class ContextImpl : public handoff::EngineOutput,
     int64_t lease_basis_ns = 0;
     std::shared_ptr<base::PeerMeters> meters;  // from its hello to its end
 
+    // Until somebody has read how it ended, it stays.
+    bool is_awaited() const { return dialer_waits || joiners > 0; }
     PeerPath* path_with(PathEpoch epoch) {
       for (PeerPath& path : paths) {
         if (path.plan.epoch == epoch) return &path;
@@ -230,7 +233,11 @@ class ContextImpl : public handoff::EngineOutput,
   void fail_peer_requests(PeerId peer, const Status& why);
   Result<PeerEntry> ready_peer(PeerId peer) const;
   void tell_all(const wire::Message& message);
-  Status wait_peer(PeerId* peer, int64_t deadline_ns);
+
+  // context_connect.cc
+  // Nothing: the time is over. `peer` becomes the one that counts.
+  std::optional<Status> wait_peer(PeerId* peer, int64_t deadline_ns);
+  void stop_waiting(PeerId dialed, PeerId peer, const Status& why);
 
   // context_paths.cc
   // REQUIRES of the first: state_mutex_ is held.

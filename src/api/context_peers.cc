@@ -1,6 +1,6 @@
-// Peers: connections made and lost, and what the control thread does when time or a peer is over.
+// Peers: connections that are up and lost, and what the control thread does when time or a peer is
+// over.
 #include <algorithm>
-#include <chrono>
 
 #include "src/api/context_impl.h"
 #include "src/api/lease.h"
@@ -43,80 +43,6 @@ bool apply_change(std::map<SectionId, wire::SectionDescription>& known_sections,
 }  // namespace
 
 // ---- callers
-
-Result<PeerId> ContextImpl::connect(std::string_view address, uint32_t timeout_ms) {
-  BATON_RETURN_IF_ERROR(check_open());
-  const uint32_t limit_ms = timeout_ms == 0 ? options_.connect_timeout_ms : timeout_ms;
-  const int64_t deadline_ns = clock_.now_ns() + int64_t{limit_ms} * kMsNs;
-  auto dialed = control_->dial(address);
-  if (!dialed.is_ok()) return dialed.status();
-  PeerId peer = *dialed;
-  {
-    // The result may have come already: only what is missing is added.
-    const std::lock_guard<std::mutex> lock(state_mutex_);
-    peers_.try_emplace(peer);
-  }
-  Status ready = wait_peer(&peer, deadline_ns);
-  if (ready.is_ok()) return peer;
-  if (ready.code() == StatusCode::kDeadlineExceeded && clock_.now_ns() >= deadline_ns) {
-    {
-      const std::lock_guard<std::mutex> lock(state_mutex_);
-      peers_[peer].abandoned = true;
-    }
-    control_->disconnect(peer, ready);
-    return Status(ready.code(), "connecting to " + std::string(address) + ": not ready within " +
-                                    std::to_string(limit_ms) + " ms");
-  }
-  const std::lock_guard<std::mutex> lock(state_mutex_);
-  peers_.erase(peer);
-  return ready;
-}
-
-Result<PeerId> ContextImpl::begin_connect(std::string_view address) {
-  BATON_RETURN_IF_ERROR(check_open());
-  auto dialed = control_->dial(address);
-  if (!dialed.is_ok()) return dialed;
-  const std::lock_guard<std::mutex> lock(state_mutex_);
-  peers_[*dialed].abandoned = true;
-  return dialed;
-}
-
-Status ContextImpl::wait_peer(PeerId* peer, int64_t deadline_ns) {
-  Status result(StatusCode::kDeadlineExceeded, "");
-  const auto look = [&] {  // REQUIRES: state_mutex_ held
-    auto found = peers_.find(*peer);
-    if (found != peers_.end() && found->second.joined) {
-      const PeerId dialed = *peer;
-      *peer = found->second.joined;
-      peers_.erase(dialed);
-      found = peers_.find(*peer);
-    }
-    if (found == peers_.end()) {
-      result = Status(StatusCode::kPeerLost,
-                      peer_text(*peer) + " was lost while it was being connected");
-      return true;
-    }
-    if (found->second.phase == PeerPhase::kFailed) {
-      result = found->second.failure;
-      return true;
-    }
-    if (found->second.phase != PeerPhase::kReady) return false;
-    result = Status::ok();
-    return true;
-  };
-  wait_until(
-      deadline_ns,
-      [&] {
-        const std::lock_guard<std::mutex> lock(state_mutex_);
-        return look();
-      },
-      [&](int64_t until_ns) {
-        std::unique_lock<std::mutex> lock(state_mutex_);
-        const std::chrono::steady_clock::time_point until{std::chrono::nanoseconds(until_ns)};
-        state_changed_.wait_until(lock, until, look);
-      });
-  return result;
-}
 
 Status ContextImpl::disconnect(PeerId peer) {
   {
@@ -289,6 +215,7 @@ void ContextImpl::on_peer_up(PeerId peer, const control::PeerInfo& info) {
     const std::lock_guard<std::mutex> lock(state_mutex_);
     PeerEntry& entry = peers_[peer];
     entry.phase = PeerPhase::kOpeningPath;
+    entry.dialer_waits = entry.dialer_waits && info.dialed_by_us;
     entry.info = info;
     entry.meters = meters = peer_meters_.open(info.name);
     wire::Describe& describe = entry.info.describe;
@@ -299,27 +226,6 @@ void ContextImpl::on_peer_up(PeerId peer, const control::PeerInfo& info) {
   if (info.dialed_by_us) begin_paths(peer);
 }
 
-void ContextImpl::on_dial_failed(PeerId peer, const Status& why) {
-  {
-    const std::lock_guard<std::mutex> lock(state_mutex_);
-    PeerEntry& entry = peers_[peer];
-    entry.phase = PeerPhase::kFailed;
-    entry.failure = why;
-    if (entry.abandoned) peers_.erase(peer);
-  }
-  state_changed_.notify_all();
-}
-
-void ContextImpl::on_dial_joined(PeerId dialed, PeerId existing) {
-  {
-    const std::lock_guard<std::mutex> lock(state_mutex_);
-    const auto entry = peers_.try_emplace(dialed).first;
-    entry->second.joined = existing;
-    if (entry->second.abandoned) peers_.erase(entry);
-  }
-  state_changed_.notify_all();
-}
-
 void ContextImpl::on_peer_down(PeerId peer, const Status& why) {
   bool report = false;
   {
@@ -328,9 +234,7 @@ void ContextImpl::on_peer_down(PeerId peer, const Status& why) {
     if (found != peers_.end()) {
       report = found->second.reported;
       count_loss(found->second, why.code());
-      const bool somebody_waits =
-          found->second.info.dialed_by_us && !report && !found->second.abandoned;
-      if (somebody_waits) {
+      if (!report && found->second.is_awaited()) {
         found->second.phase = PeerPhase::kFailed;
         if (found->second.failure.is_ok()) found->second.failure = why;
       } else {

@@ -36,6 +36,8 @@ void ControlPlaneImpl::execute(DialCommand& command) {
         link->is_open && link->is_dialer && !link->is_stream_dial && !link->is_ended;
     if (is_dial && link->stage != Stage::kUp && link->target == command.target) {
       link->joiners.push_back(command.peer);
+      // Who comes later has as much time as the first one had.
+      if (link->stage != Stage::kHeld) set_deadline(*link, options_.dial_timeout_ms);
       return;
     }
   }
@@ -48,6 +50,28 @@ void ControlPlaneImpl::execute(DialCommand& command) {
   by_peer_.emplace(link.peer, link.id);
   set_deadline(link, options_.dial_timeout_ms);
   dial_next(link);
+}
+
+void ControlPlaneImpl::execute(AbandonDialCommand& command) {
+  Link* link = find_peer(command.dialed);
+  if (link != nullptr && (!link->is_dialer || link->stage == Stage::kUp)) return;
+  if (link != nullptr && link->joiners.empty()) {
+    close_politely(*link, command.why);
+    return;
+  }
+  if (link != nullptr) {
+    by_peer_.erase(link->peer);
+    link->peer = link->joiners.front();
+    link->joiners.erase(link->joiners.begin());
+    by_peer_.emplace(link->peer, link->id);
+    handler_->on_dial_failed(command.dialed, command.why);
+    return;
+  }
+  for (auto& [id, other] : links_) {
+    if (std::erase(other->joiners, command.dialed) == 0) continue;
+    handler_->on_dial_failed(command.dialed, command.why);
+    return;
+  }
 }
 
 void ControlPlaneImpl::dial_next(Link& link) {

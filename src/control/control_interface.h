@@ -98,6 +98,11 @@ class ControlInterface {
   // with the same Status. Ignored for a peer that is not there.
   virtual void disconnect(PeerId peer, const Status& why) = 0;
 
+  // Whoever asked for `dialed` waits no more. Ends a dial that is not up, as disconnect(), unless
+  // other dials of the same address wait for it: then it goes on for these, and on_dial_failed of
+  // `dialed` is all that follows. Ignored for a peer that is up, or is not there.
+  virtual void abandon_dial(PeerId dialed, const Status& why) = 0;
+
   // The acceptor's half of a data socket: a ticket, good once and for dial_timeout_ms, to be sent
   // to `peer`. kNotFound: the peer is not up; kBusy: too many are open for it; kFailedPrecondition:
   // stopped.

@@ -237,6 +237,9 @@ Status ControlPlane::broadcast(const wire::Message& message) { return impl_->bro
 void ControlPlane::disconnect(PeerId peer, const Status& why) {
   impl_->post(DisconnectCommand{peer, why});
 }
+void ControlPlane::abandon_dial(PeerId dialed, const Status& why) {
+  impl_->post(AbandonDialCommand{dialed, why});
+}
 Result<wire::StreamTicket> ControlPlane::expect_stream(PeerId peer, PathEpoch epoch) {
   return impl_->expect_stream(peer, epoch);
 }

@@ -55,6 +55,7 @@ class ControlPlane final : public ControlInterface {
   Status send(PeerId peer, const wire::Message& message) override;
   Status broadcast(const wire::Message& message) override;
   void disconnect(PeerId peer, const Status& why) override;
+  void abandon_dial(PeerId dialed, const Status& why) override;
   Result<wire::StreamTicket> expect_stream(PeerId peer, PathEpoch epoch) override;
   void open_stream(PeerId peer, PathEpoch epoch, const wire::StreamTicket& ticket) override;
   void set_alarm(int64_t at_ns) override;

@@ -40,6 +40,10 @@ struct DisconnectCommand {
   PeerId peer;
   Status why;
 };
+struct AbandonDialCommand {
+  PeerId dialed;
+  Status why;
+};
 struct OpenStreamCommand {
   PeerId peer;
   PathEpoch epoch;
@@ -49,7 +53,7 @@ struct OpenStreamCommand {
 struct ExpectCommand {};
 
 using ControlCommand = std::variant<DialCommand, SendCommand, BroadcastCommand, DisconnectCommand,
-                                    OpenStreamCommand, ExpectCommand>;
+                                    AbandonDialCommand, OpenStreamCommand, ExpectCommand>;
 
 class ControlPlaneImpl {
  public:
@@ -89,6 +93,7 @@ class ControlPlaneImpl {
   void execute(SendCommand& command);
   void execute(BroadcastCommand& command);
   void execute(DisconnectCommand& command);
+  void execute(AbandonDialCommand& command);
   void execute(OpenStreamCommand& command);
   void execute(ExpectCommand& command);
   void accept_all();

@@ -136,6 +136,10 @@ class HostilePeer : public testing::Test {
   void connect(baton::ContextOptions options = quiet_options("honest")) {
     open(std::move(options));
     dial();
+    open_path();
+  }
+
+  void open_path() {
     send(wire::PathRequest{kEpoch, RailIndex(0), RailIndex(0), {}});
     const auto reply = heard<wire::PathReply>();
     ASSERT_TRUE(reply.has_value());
@@ -297,6 +301,17 @@ TEST_F(HostilePeer, WritesBehindTheLastUnitOfAHandoff) {
   std::vector<uint8_t> expected(memory.size(), 0xee);
   std::fill_n(expected.begin() + 5 * kBlockBytes, kBlockBytes, uint8_t{0x11});
   EXPECT_EQ(compare_bytes(expected, memory), "");
+}
+
+// It dialled, and its Path comes late: a connect() that is told to join it and gives up ends
+// nothing.
+TEST_F(HostilePeer, OpensItsPathAfterAConnectHasGivenUp) {
+  open(quiet_options("honest"));
+  dial();
+  EXPECT_EQ(honest_->connect(hostile_.address(), 300).code(), StatusCode::kDeadlineExceeded);
+  open_path();
+  EXPECT_FALSE(hostile_.is_down(peer_));
+  EXPECT_EQ(require(honest_->connect(hostile_.address(), 20000), "connect"), honest_peer_);
 }
 
 TEST_F(HostilePeer, OffersMoreGrantsThanAreKept) {

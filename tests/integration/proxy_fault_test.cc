@@ -5,10 +5,13 @@
 
 #include <chrono>
 #include <random>
+#include <thread>
 #include <tuple>
+#include <vector>
 
 #include "tests/integration/proxy_rig.h"
 #include "tests/support/test_seed.h"
+#include "tests/support/wait_until.h"
 
 namespace baton_test {
 namespace {
@@ -110,6 +113,45 @@ TEST_P(ProxyCut, ControlLostBeforeTheVerdict) {
   rig_.proxy().cut(rig_.control(), cut());
   expect_codes(rig_.finish(handoff), StatusCode::kOk, StatusCode::kInDoubt);
   expect_new_peers();
+}
+
+// Two calls wait for one dial; the one that dialled has less time.
+TEST(ProxyConnect, ATimeoutLeavesTheOthersTheirDial) {
+  auto listener = require(baton::Context::create(quiet_options("listener")), "create");
+  auto dialer = require(baton::Context::create(quiet_options("dialer")), "create");
+  TcpProxy proxy(listener.address());
+  const std::string address = proxy.address_of(listener.address());
+  const TcpProxy::Stream dial{TcpProxy::Kind::kControl, 0};
+  proxy.stall(dial, TcpProxy::Way::kToAcceptor);
+  StatusCode first = StatusCode::kOk;
+  std::thread hurried([&] { first = dialer.connect(address, 1000).code(); });
+  ASSERT_TRUE(proxy.wait_count(TcpProxy::Kind::kControl, 1));
+  baton::Result<baton::PeerId> second = baton::Status(StatusCode::kInternal, "no answer");
+  std::thread patient([&] { second = dialer.connect(address, 20000); });
+  hurried.join();
+  EXPECT_EQ(first, StatusCode::kDeadlineExceeded);
+  proxy.resume(dial, TcpProxy::Way::kToAcceptor);
+  patient.join();
+  ASSERT_TRUE(second.is_ok()) << second.status().to_string();
+  EXPECT_EQ(proxy.count(TcpProxy::Kind::kControl), 1u) << "dials";
+  EXPECT_EQ(dialer.peers(), std::vector<baton::PeerId>{*second});
+}
+
+// The dial's own end and the caller's meet, in each order.
+TEST(ProxyConnect, NothingIsLeftOfDialsThatNobodyAnswered) {
+  auto listener = require(baton::Context::create(quiet_options("listener")), "create");
+  baton::ContextOptions options = quiet_options("dialer");
+  options.connect_timeout_ms = 20;
+  auto dialer = require(baton::Context::create(std::move(options)), "create");
+  TcpProxy proxy(listener.address());
+  const std::string address = proxy.address_of(listener.address());
+  for (uint32_t i = 0; i < 100; ++i) {
+    proxy.stall({TcpProxy::Kind::kControl, i}, TcpProxy::Way::kToAcceptor);
+    EXPECT_EQ(dialer.connect(address).code(), StatusCode::kDeadlineExceeded);
+  }
+  EXPECT_TRUE(wait_until([&] {
+    return dialer.dump(baton::DumpFormat::kJson).find("\"peers\":[]") != std::string::npos;
+  })) << dialer.dump(baton::DumpFormat::kText);
 }
 
 TEST_P(ProxyStall, SilentControlIsADeadPeer) {

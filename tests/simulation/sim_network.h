@@ -146,6 +146,8 @@ class SimControl final : public baton::control::ControlInterface {
   baton::Status send(baton::PeerId peer, const baton::wire::Message& message) override;
   baton::Status broadcast(const baton::wire::Message& message) override;
   void disconnect(baton::PeerId peer, const baton::Status& why) override;
+  // Nobody waits for a dial here, so nobody stops waiting.
+  void abandon_dial(baton::PeerId, const baton::Status&) override {}
   baton::Result<baton::wire::StreamTicket> expect_stream(baton::PeerId peer,
                                                          baton::PathEpoch epoch) override;
   void open_stream(baton::PeerId peer, baton::PathEpoch epoch,

@@ -140,6 +140,48 @@ TEST_F(Names, ASecondDialJoinsTheFirstWhileThatIsBeingMade) {
   }
 }
 
+// One gives up after the other; who still waits gets the connection.
+TEST_F(Names, ADialThatIsAbandonedGoesOnForThoseWhoJoinedIt) {
+  const Status gave_up(StatusCode::kDeadlineExceeded, "gave up");
+  const PeerId first = m_.dial(server_.address("z"));
+  auto [client, hello] = server_.accept_hello();
+  const PeerId second = m_.dial(server_.address("z"));
+  const PeerId third = m_.dial(server_.address("z"));
+  const PeerId fourth = m_.dial(server_.address("z"));
+  m_.plane().abandon_dial(first, gave_up);
+  m_.plane().abandon_dial(third, gave_up);
+  expect_status(m_.wait_dial_failed(first), StatusCode::kDeadlineExceeded, "gave up");
+  expect_status(m_.wait_dial_failed(third), StatusCode::kDeadlineExceeded, "gave up");
+  accept_as(client, raw_welcome("z", hello));
+  EXPECT_EQ(m_.wait_joined(fourth), second);
+  // It is up: there is nothing to abandon.
+  m_.plane().abandon_dial(second, gave_up);
+  m_.settle();
+  EXPECT_FALSE(m_.is_down(second));
+  EXPECT_FALSE(m_.has_failed(second));
+}
+
+TEST_F(Names, ADialThatNobodyWaitsForIsGivenUp) {
+  const PeerId dialed = m_.dial(server_.address("z"));
+  auto [client, hello] = server_.accept_hello();
+  m_.plane().abandon_dial(dialed, Status(StatusCode::kDeadlineExceeded, "gave up"));
+  expect_status(m_.wait_dial_failed(dialed), StatusCode::kDeadlineExceeded, "gave up");
+  EXPECT_TRUE(client.is_closed_by_peer());
+}
+
+TEST_F(Names, WhoJoinsADialHasAsMuchTimeAsTheFirst) {
+  const PeerId first = m_.dial(server_.address("z"));
+  auto [client, hello] = server_.accept_hello();
+  const int64_t dial_ms = options("m").dial_timeout_ms;
+  m_.advance_ms(dial_ms - 1);
+  const PeerId second = m_.dial(server_.address("z"));
+  m_.settle();
+  m_.advance_ms(dial_ms - 1);
+  EXPECT_FALSE(m_.has_failed(second));
+  accept_as(client, raw_welcome("z", hello));
+  EXPECT_EQ(m_.wait_joined(second), first);
+}
+
 // ---- another process of the same name
 
 TEST_F(Names, ANameThatIsAliveIsInUse) {
