@@ -115,7 +115,7 @@ TEST(DeathOfTheWriter, AfterTheSealLosesTheGrant) {
   auto context = require(baton::Context::create(options), "create");
   Pool target(big_shape());
   target.publish(context, "kv");
-  const auto expected = big_expected(target);
+  const auto expected = big_expected();
   const auto peer = require(context.connect(address), "connect");
   auto grant = require(context.grant(grant_request(peer, target.cache(), 30000)), "grant");
   context.progress();

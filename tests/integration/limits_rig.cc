@@ -98,7 +98,7 @@ int run_memory() {
   Pool source(big_shape());
   Pool target(big_shape());
   source.memory().fill_pattern(kOriginal);
-  const auto expected = big_expected(target);
+  const auto expected = big_expected();
   const uint64_t base = address_space_bytes();
   uint64_t space = 1u << 20;
   for (;; space += 512u << 10) {
@@ -137,7 +137,7 @@ int run_mappings() {
   ContextPair pair({});
   source.publish(pair.prefill(), "kv");
   target.publish(pair.decode(), "kv");
-  const auto expected = big_expected(target);
+  const auto expected = big_expected();
   pair.connect();
   auto grant = require(
       pair.decode().grant(grant_request(pair.prefill_peer(), target.cache(), 60000)), "grant");

@@ -29,7 +29,7 @@ baton::GrantRequest grant_request(baton::PeerId peer, baton::CacheId cache, uint
 baton::Transfer start_push(baton::Context& context, Pool& source, const std::string& tag = "r");
 // What the receiver's pool holds after the hand-off of source bytes `seed`; where nothing belongs,
 // what it holds now.
-std::vector<uint8_t> big_expected(Pool& target, uint64_t seed = kOriginal);
+std::vector<uint8_t> big_expected(uint64_t seed = kOriginal);
 // How many of the pool's bytes are neither poison nor what a hand-off of kOriginal puts there.
 uint64_t count_foreign(Pool& target);
 

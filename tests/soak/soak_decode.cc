@@ -334,6 +334,12 @@ std::string SoakDecode::run() {
 
 std::string SoakDecode::check_end() {
   own_after_ = read_numbers(::getpid());
+  // So many that each of these has come about: else nothing was compared.
+  if (through_ >= 600 && options_.kill_every > 0 && options_.cancel_percent > 0) {
+    if (!own_before_ || kills_ == 0 || cancelled_ == 0 || equal_ == 0)
+      return "it tested nothing: " + std::to_string(kills_) + " kills, " +
+             std::to_string(cancelled_) + " cancelled, " + std::to_string(equal_) + " equal";
+  }
   if (own_before_) {
     const std::string grown = growth(*own_before_, own_after_);
     if (!grown.empty()) return "the decode process: " + grown;

@@ -20,6 +20,7 @@ class NoControl final : public control::ControlInterface {
   Status send(PeerId, const wire::Message&) override { return Status::ok(); }
   Status broadcast(const wire::Message&) override { return Status::ok(); }
   void disconnect(PeerId, const Status&) override {}
+  void abandon_dial(PeerId, const Status&) override {}
   Result<wire::StreamTicket> expect_stream(PeerId, PathEpoch) override {
     return Status(StatusCode::kNotFound, "no peers");
   }
