@@ -24,15 +24,23 @@ std::string_view state_name(State state) {
 namespace handoff {
 
 bool Lifecycle::complete(int64_t now_ns) {
-  ended_ns_.store(now_ns, std::memory_order_relaxed);
-  auto expected = static_cast<uint32_t>(State::kActive);
-  // Release: whoever reads DONE sees the bytes that were counted. Partner: the acquire in state().
-  if (!phase_.compare_exchange_strong(expected, static_cast<uint32_t>(State::kDone),
-                                      std::memory_order_acq_rel)) {
-    return false;
-  }
-  base::futex_wake_all(phase_);
+  if (!begin_complete()) return false;
+  end_complete(now_ns);
   return true;
+}
+
+bool Lifecycle::begin_complete() {
+  auto expected = static_cast<uint32_t>(State::kActive);
+  return phase_.compare_exchange_strong(expected, kClaimed, std::memory_order_acq_rel);
+}
+
+void Lifecycle::end_complete(int64_t now_ns) {
+  BATON_ASSERT(phase_.load(std::memory_order_relaxed) == kClaimed, "a completion was begun");
+  ended_ns_.store(now_ns, std::memory_order_relaxed);
+  // Release: whoever reads DONE sees when, and the bytes that were counted. Partner: the acquire in
+  // state(). A claim is nobody else's to change.
+  phase_.store(static_cast<uint32_t>(State::kDone), std::memory_order_release);
+  base::futex_wake_all(phase_);
 }
 
 bool Lifecycle::begin_cancel(Status why) {

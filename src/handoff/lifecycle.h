@@ -3,14 +3,13 @@
 // DONE before it heard of the cancel.
 //
 // Invariants:
-//  1. Exactly one of complete() and begin_cancel() ever succeeds (docs/architecture.md, "The life
-//  of
-//     a Grant").
+//  1. Exactly one of begin_complete() (also within complete()) and begin_cancel() ever succeeds
+//     (docs/architecture.md, "The life of a Grant").
 //  2. The cause is written by the winner of begin_cancel only, the outcome by the one caller of
 //     finish(); each before it can be read.
 //
-// Thread rule: begin_cancel() and the readers from any thread; complete() and finish() by the data
-// thread.
+// Thread rule: begin_cancel() and the readers from any thread; complete(), its two halves and
+// finish() by the data thread.
 #pragma once
 
 #include <atomic>
@@ -29,6 +28,11 @@ class Lifecycle {
 
   // ACTIVE -> DONE. Terminal: waiters wake. False when it was no longer active.
   bool complete(int64_t now_ns);
+  // complete() in two steps: after the first no cancel wins any more, and readers still see ACTIVE
+  // until the second. False, and then there is no second, when it was no longer active.
+  [[nodiscard]] bool begin_complete();
+  // REQUIRES: begin_complete() has won.
+  void end_complete(int64_t now_ns);
   // ACTIVE -> CANCELLING with its cause. False when it was no longer active (`why` is then dropped:
   // failure is sticky).
   bool begin_cancel(Status why);
@@ -44,8 +48,8 @@ class Lifecycle {
   bool wait_terminal(int64_t deadline_ns) const;
 
  private:
-  // begin_cancel() has won and is writing the cause; to readers still ACTIVE, to complete() no
-  // more.
+  // begin_cancel() has won and is writing the cause, or begin_complete() has: to readers still
+  // ACTIVE, to the other of the two no more.
   static constexpr uint32_t kClaimed = 100;
 
   static State state_of(uint32_t phase) {

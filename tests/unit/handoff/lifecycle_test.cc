@@ -39,6 +39,21 @@ TEST(Lifecycle, CompletesOnce) {
   EXPECT_TRUE(life.status().is_ok());
 }
 
+TEST(Lifecycle, BetweenTheStepsOfACompletionNoCancelWinsAndNobodySeesIt) {
+  Lifecycle life;
+  ASSERT_TRUE(life.begin_complete());
+  EXPECT_EQ(life.state(), State::kActive);
+  EXPECT_FALSE(life.begin_cancel(cause()));
+  EXPECT_FALSE(life.begin_complete());
+  EXPECT_FALSE(life.complete(1));
+  EXPECT_EQ(life.ended_ns(), 0);
+  EXPECT_FALSE(life.wait_terminal(base::monotonic_now_ns() - 1));
+  life.end_complete(7);
+  EXPECT_EQ(life.state(), State::kDone);
+  EXPECT_EQ(life.ended_ns(), 7);
+  EXPECT_TRUE(life.status().is_ok());
+}
+
 TEST(Lifecycle, ACancelledOneNeverCompletes) {
   Lifecycle life;
   EXPECT_TRUE(life.begin_cancel(cause(StatusCode::kDeadlineExceeded, "late")));
@@ -46,6 +61,7 @@ TEST(Lifecycle, ACancelledOneNeverCompletes) {
   EXPECT_FALSE(life.is_terminal());
   EXPECT_EQ(life.status(), cause(StatusCode::kDeadlineExceeded, "late"));
   EXPECT_FALSE(life.complete(1));
+  EXPECT_EQ(life.ended_ns(), 0) << "it has not ended";
   EXPECT_FALSE(life.begin_cancel(cause(StatusCode::kPeerLost, "dead")));
   EXPECT_EQ(life.status(), cause(StatusCode::kDeadlineExceeded, "late")) << "failure is sticky";
 }
@@ -173,6 +189,11 @@ TEST(LifecycleDeath, EndsOnce) {
   Lifecycle life;
   EXPECT_TRUE(life.complete(1));
   EXPECT_DEATH(life.finish(cause(), 2), "ends once");
+}
+
+TEST(LifecycleDeath, ACompletionIsBegunFirst) {
+  Lifecycle life;
+  EXPECT_DEATH(life.end_complete(1), "begun");
 }
 
 TEST(LifecycleDeath, ACancelHasACause) {
