@@ -118,10 +118,12 @@ bool Engine::settle_raw(Link& link, TransferState& transfer, int64_t now_ns) {
   const uint32_t lost = used & ~open & ~transfer.flushed;
   const bool quiet = stopped && !staged && transfer.ops_out == 0 && (unknown & open) == 0;
   if (quiet && !cancelling && unknown == 0 && lost == 0) {
-    // A cancel may be about to win: the peer hears of what is DONE, and once.
-    if (!transfer.life.complete(now_ns)) return false;
+    // Claimed first: a cancel that wins now would have told the peer of what is not DONE. Seen
+    // after, so that what the caller sends then comes behind it.
+    if (!transfer.life.begin_complete()) return false;
     if (transfer.has_message)
       send_or_drop(link, wire::Notify{transfer.grant.value, transfer.message});
+    transfer.life.end_complete(now_ns);
     return true;
   }
   if (quiet && cancelling) {

@@ -118,6 +118,15 @@ TEST_F(LostPeer, InterruptedByTheUser) {
   EXPECT_EQ(prefill_.wait_exit(), (ChildProcess::Exit{false, 130}));
 }
 
+TEST_F(LostPeer, InterruptedByTheUserDuringAPull) {
+  ChildProcess decode = start_decode({"--hand-offs", "1000000", "--hand-off", "pull"});
+  wait_for_hand_offs(decode, "(pull)");
+  decode.send_signal(SIGINT);
+  EXPECT_EQ(finish_command(decode).code, 130);
+  prefill_.send_signal(SIGTERM);
+  EXPECT_EQ(prefill_.wait_exit(), (ChildProcess::Exit{false, 130}));
+}
+
 // The same to the user as a prefill process that is gone.
 TEST(NobodyThere, AtTheAddress) {
   std::string address;
@@ -137,10 +146,12 @@ TEST(NobodyThere, AtTheAddress) {
 }
 
 TEST(Deadline, TooShort) {
-  const auto finished = baton_test::run_engine_tool(
-      baton_test::run_arguments({"--deadline-ms", "1", "--chunk-tokens", "1"}));
-  EXPECT_EQ(finished.code, 3) << finished.text;
-  EXPECT_THAT(finished.text, HasSubstr("DEADLINE_EXCEEDED"));
+  for (const char* hand_off : {"push", "pull"}) {
+    const auto finished = baton_test::run_engine_tool(baton_test::run_arguments(
+        {"--deadline-ms", "1", "--chunk-tokens", "1", "--hand-off", hand_off}));
+    EXPECT_EQ(finished.code, 3) << finished.text;
+    EXPECT_THAT(finished.text, HasSubstr("DEADLINE_EXCEEDED"));
+  }
 }
 
 }  // namespace

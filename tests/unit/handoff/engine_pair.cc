@@ -85,6 +85,7 @@ void EngineSide::receive(baton::wire::Message message) {
 
 // As the control plane does it: what cannot be encoded does not leave.
 Status EngineSide::send(PeerId, const baton::wire::Message& message) {
+  if (before_send) before_send(message);
   const auto frame = baton::wire::encode(message);
   if (!frame.is_ok()) return frame.status();
   auto body = std::span<const uint8_t>(*frame).subspan(baton::wire::kFramePrefixBytes);

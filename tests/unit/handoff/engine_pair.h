@@ -82,6 +82,7 @@ class EngineSide : public baton::handoff::EngineOutput {
   int64_t lease_basis_ns(baton::PeerId) override { return lease_basis; }
 
   std::deque<baton::wire::Message> outbox;  // in the order in which they left
+  std::function<void(const baton::wire::Message&)> before_send;
   std::vector<baton::Event> events;
   std::set<baton::GrantId> offers;
   std::set<baton::GrantId> read_offers;

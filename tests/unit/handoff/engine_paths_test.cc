@@ -354,6 +354,75 @@ TEST_F(EnginePaths, PlainBytesGoAgainOverWhatIsLeft) {
   pair_->settle();
 }
 
+// A write whose first half goes over Path 0, which breaks with it, and whose second half goes over
+// Path 1; all of it goes again over Path 2 alone. What follows the first flush of Path 1, which is
+// its post number 4, stands still for a while.
+class WriteThatStartsOver : public EnginePaths {
+ protected:
+  static constexpr int64_t kStallMs = 100;
+
+  WriteThatStartsOver() {
+    baton_loopback_plan plan = killing(0, 2, BATON_LOOPBACK_KILL_BOTH);
+    plan.stall_path = 2;
+    plan.stall_after_posts = 5;
+    plan.stall_until_ns = (1000 + kStallMs) * kMs;
+    pair_ = std::make_unique<EnginePair>(plan, nullptr, 3);
+    pair_->grant = pair_->make_range_grant();
+    pair_->open(pair_->grant);
+    pair_->deliver<GrantOffer>(receiver());
+    pair_->transfer = pair_->make_write(*pair_->grant);
+    steer(0, writer().memory().size() / 2);
+    pair_->open(pair_->transfer);
+    EXPECT_EQ(write().posted_paths(), 3u);
+    pair_->turns();
+    EXPECT_EQ(write().flushed, 2u) << "of the first attempt";
+    steer(2, UINT64_MAX);
+    pair_->settle();
+    EXPECT_EQ(writer().gone_paths, std::vector<uint32_t>{0});
+    EXPECT_EQ(write().used_paths, 4u) << "only Path 2 carries the second attempt";
+  }
+
+  baton::handoff::TransferState& write() { return *pair_->transfer; }
+  void steer(uint32_t ordinal, uint64_t bytes) { write().stripe = {ordinal, UINT32_MAX, bytes}; }
+  void end() {
+    pair_->cancel_grant();
+    pair_->settle();
+    EXPECT_TRUE(pair_->grant->life.is_terminal());
+  }
+};
+
+// What Path 1 carried of the first attempt could land on top of what the peer does with its memory
+// once it is told that the bytes are there.
+TEST_F(WriteThatStartsOver, IsDoneWhenEveryLivingPathThatCarriedSomeIsFlushed) {
+  EXPECT_EQ(write().flushed, 4u);
+  EXPECT_EQ(write().life.state(), State::kActive) << write().life.status().to_string();
+  pair_->advance(kStallMs * kMs);
+  pair_->settle();
+  EXPECT_EQ(write().life.state(), State::kDone) << write().life.status().to_string();
+  EXPECT_EQ(compare_bytes(writer().memory().bytes(), receiver().memory().bytes()), "");
+  end();
+}
+
+TEST_F(WriteThatStartsOver, IsNotHeldUpByOneThatDiesAndCarriesNothingMore) {
+  writer().receive(Fence{PathEpoch(kEpoch + 1)});
+  const uint64_t posts = write().posts;
+  pair_->settle();
+  EXPECT_EQ(write().life.state(), State::kDone) << write().life.status().to_string();
+  EXPECT_EQ(write().posts, posts) << "nothing went a third time";
+  EXPECT_EQ(compare_bytes(writer().memory().bytes(), receiver().memory().bytes()), "");
+  end();
+}
+
+TEST_F(WriteThatStartsOver, IsInDoubtWhenItIsCancelledAndAnEarlierPathDiesUnflushed) {
+  pair_->cancel_transfer();
+  writer().turn();
+  writer().receive(Fence{PathEpoch(kEpoch + 1)});
+  pair_->settle();
+  EXPECT_EQ(write().life.status().code(), StatusCode::kInDoubt)
+      << write().life.status().to_string();
+  end();
+}
+
 TEST_F(EnginePaths, CreditsBoundWhatIsUnderWay) {
   baton_loopback_plan plan = EnginePair::default_plan();
   plan.flags = 0;

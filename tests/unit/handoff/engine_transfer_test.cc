@@ -328,6 +328,26 @@ TEST(EngineTransfer, AWriteIsDoneWhenItWasFlushed) {
   pair.settle();
 }
 
+// Any thread may cancel at any moment: the message is of a write that no cancel reaches any more.
+// The caller sees the end after it left, so what it sends then comes after it.
+TEST(EngineTransfer, AMessageLeavesOnceNoCancelCanWinAndBeforeTheEndIsSeen) {
+  EnginePair pair;
+  open_write(pair);
+  pair.transfer->has_message = true;
+  int messages = 0;
+  pair.writer().before_send = [&](const baton::wire::Message& message) {
+    if (!std::holds_alternative<baton::wire::Notify>(message)) return;
+    ++messages;
+    EXPECT_EQ(pair.transfer->life.state(), State::kActive);
+    EXPECT_FALSE(pair.transfer->life.begin_cancel(Status(StatusCode::kCancelled, "too late")));
+  };
+  pair.settle();
+  EXPECT_EQ(pair.transfer->life.state(), State::kDone) << pair.transfer->life.status().to_string();
+  EXPECT_EQ(messages, 1);
+  pair.cancel_grant();
+  pair.settle();
+}
+
 TEST(EngineTransfer, ACancelledWriteEndsWhenWhatIsOutIsPlaced) {
   baton_loopback_plan plan = EnginePair::default_plan();
   plan.bytes_per_progress = 4096;
