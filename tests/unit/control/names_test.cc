@@ -1,88 +1,15 @@
 // Two connections that claim one name: crossing dials, restarted processes, impostors.
 #include <gtest/gtest.h>
-#include <sys/socket.h>
 
 #include <algorithm>
 #include <deque>
 #include <future>
 #include <memory>
 
-#include "tests/unit/control/endpoint.h"
-#include "tests/unit/control/raw_client.h"
-#include "tests/unit/wire/sample_messages.h"
+#include "tests/unit/control/names_rig.h"
 
 namespace baton::control {
 namespace {
-
-using baton_test::Endpoint;
-using baton_test::raw_hello;
-using baton_test::raw_welcome;
-using baton_test::RawClient;
-using baton_test::RawServer;
-using baton_test::secret_options;
-using baton_test::test_options;
-
-void expect_status(const std::optional<Status>& status, StatusCode code, const std::string& part) {
-  ASSERT_TRUE(status) << part;
-  EXPECT_EQ(status->code(), code) << status->to_string();
-  EXPECT_NE(status->message().find(part), std::string::npos) << status->to_string();
-}
-
-wire::Hello hello_of(const std::string& name, uint8_t boot, uint64_t incarnation) {
-  wire::Hello hello = raw_hello(name);
-  hello.boot_id = {boot};
-  hello.incarnation = incarnation;
-  return hello;
-}
-
-class Names : public ::testing::Test {
- protected:
-  static ControlOptions options(const std::string& name) {
-    ControlOptions options = test_options(name);
-    options.dead_after_ms = 3'600'000;
-    return options;
-  }
-
-  // Makes the peer of this hello, and says which one it is at "m".
-  std::pair<RawClient, PeerId> raw_peer(const wire::Hello& hello) {
-    const size_t before = m_.count_ups();
-    RawClient client(m_.address());
-    EXPECT_TRUE(client.become_peer(hello));
-    return {std::move(client), m_.wait_up(before)};
-  }
-
-  // The next Welcome of a connection that says hello.
-  std::optional<wire::Welcome> answer_to(RawClient& client, const wire::Hello& hello) {
-    return client.send_hello(hello) ? client.read_next<wire::Welcome>() : std::nullopt;
-  }
-
-  static std::optional<uint64_t> read_probe(RawClient& client) {
-    while (const auto beat = client.read_next<wire::Heartbeat>()) {
-      if (beat->probe != 0) return beat->probe;
-    }
-    return std::nullopt;
-  }
-
-  void expect_refused_as_connected(const std::optional<wire::Welcome>& welcome, uint64_t session) {
-    ASSERT_TRUE(welcome);
-    EXPECT_EQ(welcome->code, StatusCode::kFailedPrecondition) << welcome->text;
-    EXPECT_EQ(welcome->session, session);
-  }
-
-  // Finishes, as the acceptor, what accept_hello() began.
-  static void accept_as(RawClient& client, const wire::Welcome& welcome) {
-    EXPECT_TRUE(client.send(welcome));
-    EXPECT_TRUE(client.send(baton_test::sample_describe()));
-    EXPECT_TRUE(client.read_next<wire::Describe>());
-    EXPECT_TRUE(client.send(wire::Confirm{}));
-  }
-
-  base::ManualClock clock_{1'000'000'000};
-  Endpoint m_{options("m"), &clock_};
-  RawServer server_;
-};
-
-// ---- one process, connected anew
 
 TEST_F(Names, AHigherIncarnationReplacesTheConnection) {
   auto [first, old_peer] = raw_peer(hello_of("z", 7, 5));
@@ -111,78 +38,6 @@ TEST_F(Names, AnEqualOrLowerIncarnationIsRefused) {
   expect_refused_as_connected(answer_to(again, knows), up->session);
   EXPECT_FALSE(m_.is_down(m_.wait_up()));
 }
-
-TEST_F(Names, ASecondDialJoinsTheConnection) {
-  Endpoint z(options("z"), &clock_);
-  const PeerId first = z.dial_and_wait(m_.address());
-  ASSERT_TRUE(first);
-  EXPECT_EQ(z.wait_joined(z.dial(m_.address())), first);
-  // And from the other end.
-  EXPECT_EQ(m_.wait_joined(m_.dial(z.address())), m_.wait_up());
-  z.stop();
-  EXPECT_EQ(z.ups.size(), 1u);
-}
-
-TEST_F(Names, ASecondDialJoinsTheFirstWhileThatIsBeingMade) {
-  for (const bool succeeds : {false, true}) {
-    const PeerId first = m_.dial(server_.address("z"));
-    auto [client, hello] = server_.accept_hello();
-    const PeerId second = m_.dial(server_.address("z"));
-    m_.settle();
-    if (succeeds) {
-      accept_as(client, raw_welcome("z", hello));
-      EXPECT_EQ(m_.wait_joined(second), first);
-    } else {
-      client.reset();
-      expect_status(m_.wait_dial_failed(first), StatusCode::kPeerLost, "");
-      expect_status(m_.wait_dial_failed(second), StatusCode::kPeerLost, "");
-    }
-  }
-}
-
-// One gives up after the other; who still waits gets the connection.
-TEST_F(Names, ADialThatIsAbandonedGoesOnForThoseWhoJoinedIt) {
-  const Status gave_up(StatusCode::kDeadlineExceeded, "gave up");
-  const PeerId first = m_.dial(server_.address("z"));
-  auto [client, hello] = server_.accept_hello();
-  const PeerId second = m_.dial(server_.address("z"));
-  const PeerId third = m_.dial(server_.address("z"));
-  const PeerId fourth = m_.dial(server_.address("z"));
-  m_.plane().abandon_dial(first, gave_up);
-  m_.plane().abandon_dial(third, gave_up);
-  expect_status(m_.wait_dial_failed(first), StatusCode::kDeadlineExceeded, "gave up");
-  expect_status(m_.wait_dial_failed(third), StatusCode::kDeadlineExceeded, "gave up");
-  accept_as(client, raw_welcome("z", hello));
-  EXPECT_EQ(m_.wait_joined(fourth), second);
-  // It is up: there is nothing to abandon.
-  m_.plane().abandon_dial(second, gave_up);
-  m_.settle();
-  EXPECT_FALSE(m_.is_down(second));
-  EXPECT_FALSE(m_.has_failed(second));
-}
-
-TEST_F(Names, ADialThatNobodyWaitsForIsGivenUp) {
-  const PeerId dialed = m_.dial(server_.address("z"));
-  auto [client, hello] = server_.accept_hello();
-  m_.plane().abandon_dial(dialed, Status(StatusCode::kDeadlineExceeded, "gave up"));
-  expect_status(m_.wait_dial_failed(dialed), StatusCode::kDeadlineExceeded, "gave up");
-  EXPECT_TRUE(client.is_closed_by_peer());
-}
-
-TEST_F(Names, WhoJoinsADialHasAsMuchTimeAsTheFirst) {
-  const PeerId first = m_.dial(server_.address("z"));
-  auto [client, hello] = server_.accept_hello();
-  const int64_t dial_ms = options("m").dial_timeout_ms;
-  m_.advance_ms(dial_ms - 1);
-  const PeerId second = m_.dial(server_.address("z"));
-  m_.settle();
-  m_.advance_ms(dial_ms - 1);
-  EXPECT_FALSE(m_.has_failed(second));
-  accept_as(client, raw_welcome("z", hello));
-  EXPECT_EQ(m_.wait_joined(second), first);
-}
-
-// ---- another process of the same name
 
 TEST_F(Names, ANameThatIsAliveIsInUse) {
   Endpoint owner(options("z"), &clock_);
