@@ -118,18 +118,19 @@ void EngineSide::path_ready(PeerId, uint32_t, const Status& status) {
 // ---- both
 
 baton::wire::PathRequest ask_for_path(EngineSide& from, PeerId peer, PathEpoch epoch,
-                                      uint32_t ordinal) {
+                                      uint32_t ordinal, RailIndex peer_rail) {
   from.control(baton::handoff::OpenAddressedPath{
-      peer, {epoch, ordinal, RailIndex(0), RailIndex(0)}, false, {}});
+      peer, {epoch, ordinal, RailIndex(0), peer_rail}, false, {}});
   auto request = std::get<baton::wire::PathRequest>(from.outbox.front());
   from.outbox.pop_front();
   return request;
 }
 
 baton::wire::PathReply answer_with_path(EngineSide& to, PeerId peer,
-                                        const baton::wire::PathRequest& request) {
+                                        const baton::wire::PathRequest& request,
+                                        RailIndex peer_rail) {
   to.control(baton::handoff::OpenAddressedPath{
-      peer, {request.epoch, request.ordinal, RailIndex(0), RailIndex(0)}, true, request.address});
+      peer, {request.epoch, request.ordinal, RailIndex(0), peer_rail}, true, request.address});
   auto reply = std::get<baton::wire::PathReply>(to.outbox.front());
   to.outbox.pop_front();
   return reply;
@@ -175,10 +176,10 @@ void EnginePair::open_path(uint32_t ordinal,
   EXPECT_EQ(writer_->path_reports.back(), Status::ok());
 }
 
-void EnginePair::reopen(uint32_t ordinal, uint64_t epoch) {
+void EnginePair::reopen(uint32_t ordinal, uint64_t epoch, RailIndex peer_rail) {
   const PeerId peer(EngineSide::kPeer);
-  const auto request = ask_for_path(*writer_, peer, PathEpoch(epoch), ordinal);
-  const auto reply = answer_with_path(*receiver_, peer, request);
+  const auto request = ask_for_path(*writer_, peer, PathEpoch(epoch), ordinal, peer_rail);
+  const auto reply = answer_with_path(*receiver_, peer, request, peer_rail);
   EXPECT_EQ(reply.code, StatusCode::kOk) << reply.error;
   writer_->control(baton::handoff::ConnectPath{peer, reply.epoch, reply.address});
 }

@@ -105,12 +105,15 @@ class EngineSide : public baton::handoff::EngineOutput {
   std::unique_ptr<baton::transport::Rail> rail_;
 };
 
-// `from` asks `to` for a Path and returns what it says; `peer` is who `to` is to it.
+// `from` asks `to` for a Path and returns what it says; `peer` is who `to` is to it, and
+// `peer_rail` where the other end is said to be.
 baton::wire::PathRequest ask_for_path(EngineSide& from, baton::PeerId peer, baton::PathEpoch epoch,
-                                      uint32_t ordinal = 0);
+                                      uint32_t ordinal = 0,
+                                      baton::RailIndex peer_rail = baton::RailIndex(0));
 // `to` opens its end for `peer`, and answers.
 baton::wire::PathReply answer_with_path(EngineSide& to, baton::PeerId peer,
-                                        const baton::wire::PathRequest& request);
+                                        const baton::wire::PathRequest& request,
+                                        baton::RailIndex peer_rail = baton::RailIndex(0));
 
 class EnginePair {
  public:
@@ -139,8 +142,9 @@ class EnginePair {
   void advance(int64_t ns) { clock_.advance_ns(ns); }
   int64_t now() const { return clock_.now_ns(); }
 
-  // The writer asks for the Path of this ordinal, under this epoch, and gets it.
-  void reopen(uint32_t ordinal, uint64_t epoch);
+  // The writer asks for the Path of this ordinal, under this epoch, and gets it. Each side takes
+  // the other's end to be on `peer_rail`.
+  void reopen(uint32_t ordinal, uint64_t epoch, baton::RailIndex peer_rail = baton::RailIndex(0));
   // A turn of each, `times` times, no message delivered.
   void turns(int times = 4);
   // Delivers the oldest message of `from`, which must be a T, and turns the other side.
