@@ -53,11 +53,6 @@ void Engine::settle_path_death(LinkPath& path) {
       continue;
     }
     if (transfer->kind != TransferKind::kPush) {
-      if (!transfer->life.is_active()) {
-        const uint32_t bit = 1u << path.ordinal;
-        const bool unknown = (transfer->posted_paths() & ~transfer->flushed & bit) != 0;
-        transfer->writes_in_doubt = transfer->writes_in_doubt || unknown;
-      }
       transfer->path_died(path.ordinal);
       continue;
     }

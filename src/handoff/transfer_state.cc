@@ -20,10 +20,15 @@ bool TransferState::reaches(RailIndex rail) const {
 
 void TransferState::path_died(uint32_t path) {
   const uint32_t bit = 1u << path;
+  const bool was_used = (used_paths & bit) != 0;
+  // Read once: a cancel that comes in between is one that came afterwards.
+  const bool is_active = life.is_active();
+  if (!is_active && (posted_paths() & ~flushed & bit) != 0) writes_in_doubt = true;
   posted[path] = 0;
+  used_paths &= ~bit;
   flush_posted &= ~bit;
   flushed &= ~bit;
-  if ((used_paths & bit) == 0) return;
+  if (!was_used || !is_active) return;
   used_paths = 0;
   next_run = 0;
   run_offset = 0;

@@ -87,7 +87,8 @@ class TransferState : public transfer::PostOwner {
   void on_op_done(uint32_t path, bool is_flush, baton_op_status status) override;
   uint64_t all_ops_out() const { return ops_out + settlement.ops_out(); }
   // Of raw Transfers. What it carried will not land any more; if it was used since the last start,
-  // all of it goes over the others again.
+  // all of it goes over the others again. Of a cancelled one nothing goes again, and what it
+  // carried unflushed is in doubt.
   void path_died(uint32_t path);
   // Data thread: every section of the peer that it names is registered on this rail of the peer's.
   bool reaches(RailIndex rail) const;

@@ -107,6 +107,23 @@ TEST_F(TransferStateTest, ADeathForgetsWhatThatPathCarriedAndNoOther) {
   EXPECT_TRUE(transfer_.all_staged);
 }
 
+// Its end waits for nothing that is known already.
+TEST_F(TransferStateTest, ACancelledOneDoesNotStartOver) {
+  transfer_.on_accepted(0, 100);
+  transfer_.on_accepted(1, 100);
+  transfer_.used_paths = 3;
+  transfer_.next_run = 1;
+  transfer_.flush_posted = transfer_.flushed = 2;
+  ASSERT_TRUE(transfer_.life.begin_cancel(Status(StatusCode::kCancelled, "stop")));
+  transfer_.path_died(0);
+  EXPECT_EQ(transfer_.next_run, 1u);
+  EXPECT_EQ(transfer_.used_paths, 2u);
+  EXPECT_EQ(transfer_.flushed, 2u) << "what was flushed stays so";
+  EXPECT_TRUE(transfer_.writes_in_doubt) << "what Path 0 carried was not";
+  transfer_.path_died(1);
+  EXPECT_EQ(transfer_.posted_paths(), 0u);
+}
+
 TEST_F(TransferStateTest, ARefusedOpLeavesThePath) {
   transfer_.on_accepted(0, 1);
   transfer_.on_op_done(0, false, BATON_OP_REFUSED);
