@@ -162,7 +162,7 @@ class Engine : public transport::DataWork, public transport::RailEvents {
     std::vector<std::shared_ptr<GrantState>> grants;
     std::vector<std::shared_ptr<TransferState>> transfers;
     std::vector<PullState*> pulls;  // those of `grants`
-    size_t next_transfer = 0;       // whose turn it is
+    size_t next_turn = 0;           // whose it is: of `transfers`, then `pulls`
     // Tombstones (GrantEnd, ReadDone), until the other side acknowledged.
     std::map<GrantId, wire::Message> ended;
     std::vector<GrantId> quiesce_owed;  // range Grants that the receiver cancelled
@@ -258,6 +258,7 @@ class Engine : public transport::DataWork, public transport::RailEvents {
   // engine_send.cc: this process is the writer of a peer's memory
   void open_transfer(const std::shared_ptr<TransferState>& transfer, int64_t now_ns);
   uint32_t pump(Link& link, int64_t now_ns);
+  uint32_t pump_transfer(Link& link, TransferState& transfer, int64_t now_ns);
   uint32_t pump_push(Link& link, TransferState& transfer, int64_t now_ns);
   bool stage_next_unit(Link& link, TransferState& transfer);
   // How many of the chunk's layers are final.

@@ -60,21 +60,15 @@ uint32_t Engine::pump(Link& link, int64_t now_ns) {
     return 0;
   }
   uint32_t done = push_all(link);
-  const size_t count = link.transfers.size();
+  // One rotation over both: they share the Paths' room, and whoever comes first may take all of it.
+  const size_t transfers = link.transfers.size();
+  const size_t count = transfers + link.pulls.size();
   for (size_t i = 0; i < count; ++i) {
-    TransferState& transfer = *link.transfers[(link.next_transfer + i) % count];
-    if (!transfer.life.is_active()) continue;
-    if (transfer.kind == TransferKind::kReadGrant) {
-      done += pump_read_grant(link, static_cast<ReadGrantState&>(transfer), now_ns);
-      continue;
-    }
-    if (transfer.kind == TransferKind::kPush) done += pump_settlement(link, transfer, now_ns);
-    if (transfer.all_staged) continue;
-    done += transfer.kind == TransferKind::kPush ? pump_push(link, transfer, now_ns)
-                                                 : pump_raw(link, transfer);
+    const size_t turn = (link.next_turn + i) % count;
+    done += turn < transfers ? pump_transfer(link, *link.transfers[turn], now_ns)
+                             : pump_pull(link, *link.pulls[turn - transfers]);
   }
-  for (PullState* pull : link.pulls) done += pump_pull(link, *pull);
-  if (count > 0) link.next_transfer = (link.next_transfer + 1) % count;
+  if (count > 0) link.next_turn = (link.next_turn + 1) % count;
   // Nothing more is ready: what is staged goes out now, counted. While the Path is full there is
   // more, and its progress, which is what makes room, is followed by a turn.
   if (!link.more_ready && !link.path_full) {
@@ -83,6 +77,16 @@ uint32_t Engine::pump(Link& link, int64_t now_ns) {
     }
   }
   return done + push_all(link);
+}
+
+uint32_t Engine::pump_transfer(Link& link, TransferState& transfer, int64_t now_ns) {
+  if (!transfer.life.is_active()) return 0;
+  if (transfer.kind == TransferKind::kReadGrant)
+    return pump_read_grant(link, static_cast<ReadGrantState&>(transfer), now_ns);
+  const bool is_push = transfer.kind == TransferKind::kPush;
+  const uint32_t rewritten = is_push ? pump_settlement(link, transfer, now_ns) : 0;
+  if (transfer.all_staged) return rewritten;
+  return rewritten + (is_push ? pump_push(link, transfer, now_ns) : pump_raw(link, transfer));
 }
 
 uint32_t Engine::ready_layers(const TransferState& transfer, const Chunk& chunk) {

@@ -2,6 +2,8 @@
 // the other does not answer, or lies.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "tests/unit/handoff/engine_pair.h"
 
 namespace baton_test {
@@ -342,6 +344,33 @@ TEST(EnginePull, ReadsThatADeadPathLostAreReadOverTheOther) {
     expect_done(pair);
     EXPECT_EQ(pair.receiver().gone_paths, std::vector<uint32_t>{0});
   }
+}
+
+// More reads are ready than the Path stages, and it takes one at a time.
+TEST(EnginePull, TheLastOfManyHasItsTurnBeforeThoseBeforeItHaveHadAllOfTheirs) {
+  constexpr size_t kPulls = 28;  // of eight reads each
+  baton_loopback_plan plan = slow_plan();
+  plan.max_posts = 1;
+  EnginePair pair(plan);
+  pair.receiver().lease_basis = 0;  // nothing is read until all is final
+  std::vector<std::shared_ptr<PullState>> pulls;
+  for (size_t i = 0; i < kPulls; ++i) {
+    pair.start_pull();
+    pulls.push_back(std::static_pointer_cast<PullState>(pair.grant));
+    pair.seal();
+    pair.turn_while_awake();
+  }
+  pair.receiver().lease_basis = 1;
+  const auto has_begun = [](const auto& pull) { return pull->reads[0].used_paths != 0; };
+  const auto is_staged = [](const auto& pull) {
+    return pull->first_ready == pull->num_layers && !pull->unit_pending;
+  };
+  for (int i = 0; i < 1000 && !has_begun(pulls.back()); ++i) pair.turns(1);
+  ASSERT_TRUE(has_begun(pulls.back()));
+  EXPECT_FALSE(std::all_of(pulls.begin(), pulls.end() - 1, is_staged));
+  settle(pair);
+  for (const auto& pull : pulls) EXPECT_EQ(pull->life.state(), State::kDone);
+  expect_done(pair);
 }
 
 // A layer whose gate is open may be in use: it is not read into again.
