@@ -1,22 +1,13 @@
 // The public handles: each forwards to the Context that made it.
 #include "src/api/context_impl.h"
+#include "src/api/counted.h"
 #include "src/api/wait_life.h"
 #include "src/base/assert.h"
 
 namespace baton {
 
+using api::counted;
 using api::wait_life;
-
-namespace {
-
-// A result that a bound refused is counted.
-template <typename Returned>
-Returned counted(api::ContextImpl& context, BusyCall call, Returned result) {
-  if (result.code() == StatusCode::kBusy) context.count_busy(call);
-  return result;
-}
-
-}  // namespace
 
 // ---- Section
 // --------------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 // The public handles of pulled hand-offs: each forwards to the Context that made it.
 #include "baton/pull.h"
 #include "src/api/context_impl.h"
+#include "src/api/counted.h"
 #include "src/api/wait_life.h"
 #include "src/base/assert.h"
 #include "src/handoff/pull_state.h"
@@ -31,9 +32,11 @@ State ReadGrant::state() const { return state_->life.state(); }
 Status ReadGrant::status() const { return state_->life.status(); }
 
 Status ReadGrant::submit_chunk(const ChunkPlan& chunk) {
-  return context_->submit_chunk(state_, chunk);
+  return api::counted(*context_, BusyCall::kSubmitChunk, context_->submit_chunk(state_, chunk));
 }
-Status ReadGrant::seal() { return context_->seal(state_); }
+Status ReadGrant::seal() {
+  return api::counted(*context_, BusyCall::kSeal, context_->seal(state_));
+}
 
 void ReadGrant::cancel(std::string reason) {
   context_->cancel_transfer(state_, Status(StatusCode::kCancelled, std::move(reason)));

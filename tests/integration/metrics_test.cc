@@ -255,6 +255,34 @@ TEST(WatchBusy, ACallThatABoundRefusesIsCounted) {
   EXPECT_EQ(decode.metrics().live_grants, 1u);
 }
 
+TEST(WatchBusy, OfAReadGrantIsCountedAsOfATransfer) {
+  auto source_side = require(baton::Context::create(quiet_options("prefill")), "create");
+  auto reader = require(baton::Context::create(quiet_options("decode")), "create");
+  Pool source{PoolShape()};
+  Pool target{PoolShape()};
+  source.publish(source_side, "kv");
+  target.publish(reader, "kv");
+  baton::ReadGrantRequest request;
+  request.peer = require(source_side.connect(reader.address(), 20000), "connect");
+  request.cache = source.cache();
+  request.target_cache = "kv";
+  request.tokens = kWatchTokens;
+  request.block_lists = {pick_blocks(16, 32, test_seed())};
+  auto grant = require(source_side.offer_read(request), "offer_read");
+  auto word = require(source_side.create_progress_word(), "create_progress_word");
+  uint32_t taken = 0;
+  baton::Status refused;
+  while (refused.is_ok() && taken < 200) {
+    refused = grant.submit_chunk({{taken, taken + 1}, &word, 0});
+    if (refused.is_ok()) ++taken;
+  }
+  EXPECT_EQ(refused.code(), StatusCode::kBusy) << refused.to_string();
+  EXPECT_EQ(grant.seal().code(), StatusCode::kBusy) << "the rest would be one more";
+  const auto busy = source_side.metrics().busy;
+  EXPECT_EQ(busy[static_cast<size_t>(baton::BusyCall::kSubmitChunk)], 1u);
+  EXPECT_EQ(busy[static_cast<size_t>(baton::BusyCall::kSeal)], 1u);
+}
+
 // ---- log lines
 
 TEST(FailureLines, OneOnEachSide) {
