@@ -40,12 +40,19 @@ Status ContextImpl::check_open() const {
   return Status(StatusCode::kFailedPrecondition, "the Context is closed");
 }
 
-Status ContextImpl::check_room(size_t live, std::string_view what) const {
+Status ContextImpl::check_room(size_t more, size_t live, std::string_view what) const {
   BATON_RETURN_IF_ERROR(check_open());
-  if (live < options_.max_live) return Status::ok();
-  return Status(StatusCode::kBusy,
-                std::to_string(live) + " " + std::string(what) +
-                    " are alive (ContextOptions::max_live): retry when some have ended");
+  if (more > options_.max_live) {
+    return Status(StatusCode::kInvalidArgument,
+                  std::to_string(more) + " " + std::string(what) + " at once: at most " +
+                      std::to_string(options_.max_live) + " live (ContextOptions::max_live)");
+  }
+  if (live + more <= options_.max_live) return Status::ok();
+  return Status(StatusCode::kBusy, std::to_string(live) + " " + std::string(what) +
+                                       " are alive, and " + std::to_string(more) +
+                                       " more would be more than " +
+                                       std::to_string(options_.max_live) +
+                                       " (ContextOptions::max_live): retry when some have ended");
 }
 
 Status ContextImpl::check_uses(const std::vector<section::SectionUse>& uses) {
@@ -92,7 +99,7 @@ Result<std::shared_ptr<handoff::GrantState>> ContextImpl::new_grant(PeerId peer,
   grant->deadline_ns = terms->deadline_ns;
   grant->lease_ns = terms->lease_ns;
   const std::lock_guard<std::mutex> lock(state_mutex_);
-  Status room = check_room(live_grants_.size(), "Grants");
+  Status room = check_room(1, live_grants_.size(), "Grants");
   if (!room.is_ok()) return room;
   return grant;
 }
@@ -242,13 +249,18 @@ Result<int64_t> ContextImpl::enter_grant(const std::shared_ptr<handoff::GrantSta
   // One step: from now on the end of the peer, of a Section and of the Context find the Grant, or
   // it finds them here.
   const std::lock_guard<std::mutex> lock(state_mutex_);
-  BATON_RETURN_IF_ERROR(check_room(live_grants_.size(), "Grants"));
+  BATON_RETURN_IF_ERROR(check_room(1, live_grants_.size(), "Grants"));
   BATON_RETURN_IF_ERROR(check_uses(grant->uses));
   const auto peer = peers_.find(grant->peer);
   if (peer == peers_.end() || peer->second.phase != PeerPhase::kReady)
     return Status(StatusCode::kPeerLost, grant->describe() + ": the peer is gone");
   grant->meters = peer->second.meters;
-  BATON_RETURN_IF_ERROR(engine_->submit(handoff::OpenGrant{grant}));
+  BATON_RETURN_IF_ERROR(begin_offer(peer->second, grant->peer, grant->id, offer_bytes(*grant)));
+  Status submitted = engine_->submit(handoff::OpenGrant{grant});
+  if (!submitted.is_ok()) {
+    end_offer(grant->peer, grant->id);
+    return submitted;
+  }
   grant->meters->of(grant->request_kind()).started.add();
   live_grants_[grant->id] = grant;
   return runs_out_ns(*grant, peer->second.lease_basis_ns);
@@ -263,6 +275,7 @@ void ContextImpl::grant_ended(const std::shared_ptr<handoff::GrantState>& grant)
   {
     const std::lock_guard<std::mutex> lock(state_mutex_);
     live_grants_.erase(grant->id);
+    end_offer(grant->peer, grant->id);
   }
   // close_section() looks at the uses of live Grants only, so nobody reads them meanwhile.
   grant->give_back();

@@ -77,6 +77,13 @@ Status ContextImpl::make_members(const GrantGroupRequest& request,
                                  const std::vector<PeerEntry>& peers,
                                  std::vector<kv::WriterShare>& shares,
                                  std::vector<handoff::GrantGroupState::Member>& members) {
+  const auto wanted = std::count_if(shares.begin(), shares.end(),
+                                    [](const auto& share) { return !share.heads.empty(); });
+  {
+    const std::lock_guard<std::mutex> lock(state_mutex_);
+    const auto count = static_cast<size_t>(wanted);
+    BATON_RETURN_IF_ERROR(check_room(count, live_grants_.size(), "Grants"));
+  }
   for (size_t i = 0; i < shares.size(); ++i) {
     if (shares[i].heads.empty()) continue;
     GrantRequest one;
@@ -104,10 +111,25 @@ Result<int64_t> ContextImpl::enter_group(
     const std::vector<handoff::GrantGroupState::Member>& members) {
   handoff::OpenGrants open;
   for (const auto& member : members) open.grants.push_back(member.grant);
-  int64_t alarm_ns = INT64_MAX;
   // One step, as enter_grant(): none of them enters, or all do.
   const std::lock_guard<std::mutex> lock(state_mutex_);
-  BATON_RETURN_IF_ERROR(check_room(live_grants_.size() + members.size() - 1, "Grants"));
+  auto alarm_ns = prepare_members(members);
+  Status entered = alarm_ns.is_ok() ? engine_->submit(std::move(open)) : alarm_ns.status();
+  if (!entered.is_ok()) {
+    for (const auto& member : members) end_offer(member.grant->peer, member.grant->id);
+    return entered;
+  }
+  for (const auto& member : members) {
+    member.grant->meters->of(member.grant->request_kind()).started.add();
+    live_grants_[member.grant->id] = member.grant;
+  }
+  return alarm_ns;
+}
+
+Result<int64_t> ContextImpl::prepare_members(
+    const std::vector<handoff::GrantGroupState::Member>& members) {
+  int64_t alarm_ns = INT64_MAX;
+  BATON_RETURN_IF_ERROR(check_room(members.size(), live_grants_.size(), "Grants"));
   for (const auto& member : members) {
     const handoff::GrantState& grant = *member.grant;
     BATON_RETURN_IF_ERROR(check_uses(grant.uses));
@@ -118,11 +140,8 @@ Result<int64_t> ContextImpl::enter_group(
     }
     member.grant->meters = peer->second.meters;
     alarm_ns = std::min(alarm_ns, runs_out_ns(grant, peer->second.lease_basis_ns));
-  }
-  BATON_RETURN_IF_ERROR(engine_->submit(std::move(open)));
-  for (const auto& member : members) {
-    member.grant->meters->of(member.grant->request_kind()).started.add();
-    live_grants_[member.grant->id] = member.grant;
+    Status due = begin_offer(peer->second, grant.peer, grant.id, offer_bytes(grant));
+    if (!due.is_ok()) return of_writer(member.writer, grant.peer, due);
   }
   return alarm_ns;
 }

@@ -163,6 +163,9 @@ class ContextImpl : public handoff::EngineOutput,
     bool cut_off = false;    // it sent more than is kept of a peer: nothing more of it is heard
     size_t offers = 0;       // of it, in offers_
     size_t offer_bytes = 0;  // of those
+    // Of Grants for it whose offer has not been given to the control connection: about its bytes.
+    std::map<GrantId, size_t> offers_due;
+    size_t offer_bytes_due = 0;
     std::array<PeerPath, base::kMaxPathsPerPeer> paths;
     uint32_t paths_due = 1;   // of the first ones, not reported yet; who was dialled waits for one
     uint64_t last_epoch = 0;  // that the peer asked for
@@ -258,8 +261,8 @@ class ContextImpl : public handoff::EngineOutput,
   // context_grants.cc
   // kFailedPrecondition: the Context closes.
   Status check_open() const;
-  // check_open(), and kBusy: `live` are as many as may be.
-  Status check_room(size_t live, std::string_view what) const;
+  // check_open(), and whether `more` fit beside `live`. kBusy; kInvalidArgument: they never do.
+  Status check_room(size_t more, size_t live, std::string_view what) const;
   // kFailedPrecondition: a Section was withdrawn while the request was prepared.
   static Status check_uses(const std::vector<section::SectionUse>& uses);
   // What every Grant has, of any kind.
@@ -296,10 +299,20 @@ class ContextImpl : public handoff::EngineOutput,
                       std::vector<handoff::GrantGroupState::Member>& members);
   GrantGroupId new_group_id();
   Result<int64_t> enter_group(const std::vector<handoff::GrantGroupState::Member>& members);
+  // When the first of them runs out. REQUIRES: state_mutex_ is held.
+  Result<int64_t> prepare_members(const std::vector<handoff::GrantGroupState::Member>& members);
   // REQUIRES: the Grant has a group.
   void member_ended(const handoff::GrantState& grant);
 
   // context_offers.cc
+  // kBusy: with what waits for the peer already an offer of that size would leave too little room
+  // for what must be said; it is due otherwise. REQUIRES of both: state_mutex_ is held.
+  Status begin_offer(PeerEntry& to, PeerId peer, GrantId grant, size_t bytes);
+  // About the size of the Grant's offer.
+  static size_t offer_bytes(const handoff::GrantState& grant);
+  static size_t offer_bytes(const handoff::ReadGrantState& grant);
+  // It is on its way, or will not be made.
+  void end_offer(PeerId peer, GrantId grant);
   // Whether one more offer of that size is kept of `from`. REQUIRES: state_mutex_ is held.
   Status check_offer(const PeerEntry& from, GrantId grant, size_t bytes) const;
   Result<Offer> find_offer(GrantId grant) const;

@@ -3,17 +3,64 @@
 #include <optional>
 
 #include "src/api/context_impl.h"
+#include "src/handoff/read_grant_state.h"
 
 namespace baton::api {
 
 namespace {
 
 constexpr int64_t kMsNs = 1'000'000;
+// Half of what send() takes. The offers of some hundred Grants of a hundred thousand tokens each.
+constexpr size_t kMaxUnsentOfferBytes = control::ControlLimits{}.send_queue_bytes / 2;
 // Of one peer's standing offers: as much as of its messages that wait. The default max_live of
 // them, each of 16,000 blocks.
 constexpr size_t kMaxOfferBytes = handoff::Inbox::kMaxBytes;
 
+// Without what comes in numbers. By layer: a slot, and how many units it has.
+constexpr size_t kOfferBytes = 512;
+constexpr size_t kOfferBytesPerLayer = 16;
+
+size_t blocks_bytes(const std::vector<std::vector<uint32_t>>& block_lists) {
+  size_t bytes = 0;
+  for (const auto& list : block_lists) bytes += list.size() * sizeof(uint32_t);
+  return bytes;
+}
+
 }  // namespace
+
+size_t ContextImpl::offer_bytes(const handoff::GrantState& grant) {
+  return kOfferBytes + grant.tag.size() + grant.num_layers * kOfferBytesPerLayer +
+         grant.ranges.size() * sizeof(wire::GrantRange) + grant.heads.size() * sizeof(HeadRange) +
+         blocks_bytes(grant.block_lists);
+}
+
+size_t ContextImpl::offer_bytes(const handoff::ReadGrantState& grant) {
+  return kOfferBytes + grant.tag.size() + grant.num_layers * kOfferBytesPerLayer +
+         blocks_bytes(grant.block_lists);
+}
+
+// An offer that does not fit into the queue costs the peer, and by then the caller has its Grant:
+// so half of the queue is for what other messages need.
+Status ContextImpl::begin_offer(PeerEntry& to, PeerId peer, GrantId grant, size_t bytes) {
+  const size_t waiting = control_->unsent_bytes(peer) + to.offer_bytes_due;
+  if (waiting > 0 && waiting + bytes > kMaxUnsentOfferBytes) {
+    return Status(StatusCode::kBusy, "peer " + std::to_string(peer.value) +
+                                         " does not read: " + std::to_string(waiting) +
+                                         " bytes of control messages and offers wait for it; "
+                                         "retry when it has read some");
+  }
+  if (to.offers_due.emplace(grant, bytes).second) to.offer_bytes_due += bytes;
+  return Status::ok();
+}
+
+void ContextImpl::end_offer(PeerId peer, GrantId grant) {
+  const auto to = peers_.find(peer);
+  if (to == peers_.end()) return;
+  const auto due = to->second.offers_due.find(grant);
+  if (due == to->second.offers_due.end()) return;
+  to->second.offer_bytes_due -= due->second;
+  to->second.offers_due.erase(due);
+}
 
 Status ContextImpl::check_offer(const PeerEntry& from, GrantId grant, size_t bytes) const {
   const std::string who = "grant " + std::to_string(grant.value);

@@ -119,7 +119,12 @@ void ContextImpl::tell_all(const wire::Message& message) {
 // ---- data thread
 
 Status ContextImpl::send(PeerId peer, const wire::Message& message) {
-  return control_->send(peer, message);
+  Status sent = control_->send(peer, message);
+  if (const auto* offer = std::get_if<wire::GrantOffer>(&message)) {
+    const std::lock_guard<std::mutex> lock(state_mutex_);
+    end_offer(peer, offer->grant);
+  }
+  return sent;
 }
 
 void ContextImpl::drop_peer(PeerId peer, const Status& why) { control_->disconnect(peer, why); }

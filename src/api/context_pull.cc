@@ -150,14 +150,19 @@ Result<int64_t> ContextImpl::enter_read_grant(
     const std::shared_ptr<handoff::ReadGrantState>& grant) {
   // One step, as in enter_grant().
   const std::lock_guard<std::mutex> lock(state_mutex_);
-  BATON_RETURN_IF_ERROR(check_room(live_transfers_.size(), "Transfers and ReadGrants"));
+  BATON_RETURN_IF_ERROR(check_room(1, live_transfers_.size(), "Transfers and ReadGrants"));
   BATON_RETURN_IF_ERROR(check_uses(grant->uses));
   const auto peer = peers_.find(grant->peer);
   if (peer == peers_.end() || peer->second.phase != PeerPhase::kReady)
     return Status(StatusCode::kPeerLost, grant->describe() + ": the peer is gone");
   grant->id = TransferId(last_transfer_ + 1);
   grant->meters = peer->second.meters;
-  BATON_RETURN_IF_ERROR(engine_->submit(handoff::OpenTransfer{grant}));
+  BATON_RETURN_IF_ERROR(begin_offer(peer->second, grant->peer, grant->grant, offer_bytes(*grant)));
+  Status submitted = engine_->submit(handoff::OpenTransfer{grant});
+  if (!submitted.is_ok()) {
+    end_offer(grant->peer, grant->grant);
+    return submitted;
+  }
   grant->meters->of(grant->request_kind()).started.add();
   ++last_transfer_;
   live_transfers_[grant->id] = grant;
@@ -311,7 +316,7 @@ Status ContextImpl::arm_pull(handoff::PullState& pull, const std::vector<TokenRa
 Result<int64_t> ContextImpl::enter_pull(const std::shared_ptr<handoff::PullState>& pull) {
   // One step, as in enter_grant(). With the peer its offers go.
   const std::lock_guard<std::mutex> lock(state_mutex_);
-  BATON_RETURN_IF_ERROR(check_room(live_grants_.size(), "Grants and Pulls"));
+  BATON_RETURN_IF_ERROR(check_room(1, live_grants_.size(), "Grants and Pulls"));
   BATON_RETURN_IF_ERROR(check_uses(pull->uses));
   const auto offer = offers_.find(pull->id);
   if (offer == offers_.end())

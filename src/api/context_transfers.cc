@@ -263,7 +263,7 @@ Result<int64_t> ContextImpl::enter_transfer(const std::shared_ptr<handoff::Trans
                                             bool takes_offer) {
   // One step, as in enter_grant(). With the peer its offers go.
   const std::lock_guard<std::mutex> lock(state_mutex_);
-  BATON_RETURN_IF_ERROR(check_room(live_transfers_.size(), "Transfers"));
+  BATON_RETURN_IF_ERROR(check_room(1, live_transfers_.size(), "Transfers"));
   BATON_RETURN_IF_ERROR(check_uses(transfer->uses));
   const auto offer = offers_.find(transfer->grant);
   if (offer == offers_.end()) {
@@ -374,6 +374,7 @@ void ContextImpl::transfer_ended(const std::shared_ptr<handoff::TransferState>& 
   {
     const std::lock_guard<std::mutex> lock(state_mutex_);
     live_transfers_.erase(transfer->id);
+    end_offer(transfer->peer, transfer->grant);
   }
   transfer->uses.clear();  // as GrantState::give_back()
   Event event;

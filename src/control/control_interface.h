@@ -88,6 +88,9 @@ class ControlInterface {
   // queued; kNotFound: no such peer (any more); kFailedPrecondition: stopped; else as
   // wire::encode. Messages queued before the peer goes down may be lost.
   virtual Status send(PeerId peer, const wire::Message& message) = 0;
+  // Of messages for a peer that is up, those that its socket has not taken; 0 for any other. send()
+  // takes up to send_queue_bytes of them.
+  virtual size_t unsent_bytes(PeerId peer) const = 0;
   // To every peer, and to those whose connection is being made and who have been given a
   // description already: whoever changes what describe_self() says, then broadcasts the change,
   // misses nobody. (A peer may be told twice.) A peer whose queue is full is disconnected.

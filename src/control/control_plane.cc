@@ -135,6 +135,12 @@ Status ControlPlaneImpl::send(PeerId peer, const wire::Message& message) {
   return Status::ok();
 }
 
+size_t ControlPlaneImpl::unsent_bytes(PeerId peer) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = outboxes_.find(peer);
+  return found == outboxes_.end() ? 0 : found->second->queued_bytes.load(std::memory_order_relaxed);
+}
+
 Status ControlPlaneImpl::broadcast(const wire::Message& message) {
   auto frame = wire::encode(message);
   if (!frame.is_ok()) return frame.status();
@@ -233,6 +239,7 @@ Result<PeerId> ControlPlane::dial(std::string_view address) { return impl_->dial
 Status ControlPlane::send(PeerId peer, const wire::Message& message) {
   return impl_->send(peer, message);
 }
+size_t ControlPlane::unsent_bytes(PeerId peer) const { return impl_->unsent_bytes(peer); }
 Status ControlPlane::broadcast(const wire::Message& message) { return impl_->broadcast(message); }
 void ControlPlane::disconnect(PeerId peer, const Status& why) {
   impl_->post(DisconnectCommand{peer, why});

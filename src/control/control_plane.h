@@ -53,6 +53,7 @@ class ControlPlane final : public ControlInterface {
   const BootId& boot_id() const override;
   Result<PeerId> dial(std::string_view address) override;
   Status send(PeerId peer, const wire::Message& message) override;
+  size_t unsent_bytes(PeerId peer) const override;
   Status broadcast(const wire::Message& message) override;
   void disconnect(PeerId peer, const Status& why) override;
   void abandon_dial(PeerId dialed, const Status& why) override;

@@ -67,6 +67,7 @@ class ControlPlaneImpl {
   // ---- any thread (control_plane.cc)
   Result<PeerId> dial(std::string_view address);
   Status send(PeerId peer, const wire::Message& message);
+  size_t unsent_bytes(PeerId peer) const;
   Status broadcast(const wire::Message& message);
   void post(ControlCommand command);
   Result<wire::StreamTicket> expect_stream(PeerId peer, PathEpoch epoch);
@@ -178,7 +179,7 @@ class ControlPlaneImpl {
   base::Thread thread_;
 
   // ---- any thread
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::vector<ControlCommand> mailbox_;                           // guarded by mutex_
   std::unordered_map<PeerId, std::shared_ptr<Outbox>> outboxes_;  // of peers that are up; mutex_
   std::vector<Ticket> tickets_;                                   // guarded by mutex_

@@ -286,9 +286,27 @@ TEST_P(FanIn, AllOrNothing) {
     EXPECT_EQ(group.code(), code) << group.status().to_string();
     EXPECT_NE(group.status().message().find(text), std::string::npos) << group.status().to_string();
   };
-  expect(StatusCode::kBusy, "max_live");
+  expect(StatusCode::kInvalidArgument, "4 Grants at once: at most 3 live");
   request.writers.resize(3);
   expect(StatusCode::kMismatch, "nobody writes token");
+  request.allow_gaps = true;
+  {
+    std::vector<uint8_t> memory(64);
+    baton::SectionOptions options;
+    options.address = memory.data();
+    options.length_bytes = memory.size();
+    auto section = require(decode.register_section(options), "register_section");
+    baton::RangeGrantRequest one;
+    one.peer = cluster.peer(0, 0);
+    one.tag = "one";
+    one.ranges = {{section.id(), 0, 64}};
+    one.allow_read = true;
+    auto alive = require(decode.grant_ranges(one), "grant_ranges");
+    expect(StatusCode::kBusy, "1 Grants are alive, and 3 more");
+    alive.cancel();
+    EXPECT_EQ(next_event(decode, baton::EventKind::kGrantEnded).grant, alive.id());
+  }
+  request.allow_gaps = false;
   request.writers.push_back({baton::PeerId(999), "kv"});
   expect(StatusCode::kNotFound, "writer 3 (peer 999): ");
   request.writers[3] = {cluster.peer(0, 3), "other"};

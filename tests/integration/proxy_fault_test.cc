@@ -137,6 +137,48 @@ TEST(ProxyConnect, ATimeoutLeavesTheOthersTheirDial) {
   EXPECT_EQ(dialer.peers(), std::vector<baton::PeerId>{*second});
 }
 
+// More offers than wait for a peer that does not read for a moment: BUSY, and nothing is lost.
+TEST(ProxyBurst, OfGrantsIsBusyWhileThePeerDoesNotRead) {
+  auto writer = require(baton::Context::create(quiet_options("writer")), "create");
+  baton::ContextOptions options = quiet_options("granter");
+  options.peer_dead_after_ms = 60000;
+  auto granter = require(baton::Context::create(std::move(options)), "create");
+  std::vector<uint8_t> memory(64);
+  baton::SectionOptions section_options;
+  section_options.address = memory.data();
+  section_options.length_bytes = memory.size();
+  auto section = require(granter.register_section(section_options), "register_section");
+  TcpProxy proxy(writer.address());
+  baton::RangeGrantRequest request;
+  request.peer = require(granter.connect(proxy.address_of(writer.address())), "connect");
+  request.ranges.resize(65536, {section.id(), 0, 64});
+  request.allow_write = true;
+  proxy.stall({TcpProxy::Kind::kControl, 0}, TcpProxy::Way::kToAcceptor);
+  std::vector<baton::Grant> grants;
+  baton::Status refused;
+  for (uint32_t i = 0; i < 100 && refused.is_ok(); ++i) {
+    request.tag = std::to_string(i);
+    auto grant = granter.grant_ranges(request);
+    refused = grant.is_ok() ? baton::Status::ok() : grant.status();
+    if (grant.is_ok()) grants.push_back(std::move(*grant));
+  }
+  EXPECT_EQ(refused.code(), StatusCode::kBusy) << refused.to_string();
+  EXPECT_GT(grants.size(), 2u);
+  proxy.resume({TcpProxy::Kind::kControl, 0}, TcpProxy::Way::kToAcceptor);
+  for (size_t i = 0; i < grants.size(); ++i) {
+    EXPECT_TRUE(writer.wait_offer(std::to_string(i), 20000).is_ok()) << i;
+    EXPECT_EQ(grants[i].state(), State::kActive) << grants[i].status().to_string();
+  }
+  // There is room again.
+  request.tag = "again";
+  EXPECT_TRUE(wait_until([&] {
+    auto grant = granter.grant_ranges(request);
+    if (grant.is_ok()) grants.push_back(std::move(*grant));
+    return grant.is_ok();
+  }));
+  EXPECT_TRUE(writer.wait_offer("again", 20000).is_ok());
+}
+
 // The dial's own end and the caller's meet, in each order.
 TEST(ProxyConnect, NothingIsLeftOfDialsThatNobodyAnswered) {
   auto listener = require(baton::Context::create(quiet_options("listener")), "create");

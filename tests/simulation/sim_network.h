@@ -145,6 +145,7 @@ class SimControl final : public baton::control::ControlInterface {
   baton::Result<baton::PeerId> dial(std::string_view address) override;
   baton::Status send(baton::PeerId peer, const baton::wire::Message& message) override;
   baton::Status broadcast(const baton::wire::Message& message) override;
+  size_t unsent_bytes(baton::PeerId) const override { return 0; }
   void disconnect(baton::PeerId peer, const baton::Status& why) override;
   // Nobody waits for a dial here, so nobody stops waiting.
   void abandon_dial(baton::PeerId, const baton::Status&) override {}

@@ -18,6 +18,7 @@ class NoControl final : public control::ControlInterface {
   const BootId& boot_id() const override { return boot_id_; }
   Result<PeerId> dial(std::string_view) override { return PeerId(++dialed_); }
   Status send(PeerId, const wire::Message&) override { return Status::ok(); }
+  size_t unsent_bytes(PeerId) const override { return 0; }
   Status broadcast(const wire::Message&) override { return Status::ok(); }
   void disconnect(PeerId, const Status&) override {}
   void abandon_dial(PeerId, const Status&) override {}
