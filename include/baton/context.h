@@ -105,6 +105,10 @@ class BATON_EXPORT Context {
   Status send_message(PeerId peer, uint64_t tag, std::span<const uint8_t> bytes);
 
   // ---- hand-off, receiving side
+  // Of both: kNotFound: peer, cache or section; kInvalidArgument, kOutOfRange: says what;
+  // kFailedPrecondition: the Context or a section closes; kPeerLost; kExhausted: no counter slots
+  // are left; kBusy: max_live, max_submissions, or 8 MiB of offers and messages wait for a peer
+  // that does not read. grant(): kMismatch: layouts.
   Result<Grant> grant(const GrantRequest& request);
   Result<Grant> grant_ranges(const RangeGrantRequest& request);
   // Several writers, one hand-off; see baton/grant_group.h, also for what is refused. All or
@@ -126,9 +130,11 @@ class BATON_EXPORT Context {
 
   // ---- hand-off by reading: the source offers, the receiver reads; see baton/pull.h
   // kNotFound: peer or cache; kMismatch: layouts; kOutOfRange: block indices, or more blocks than
-  // the reader's cache has; kUnavailable: the transport to this peer has no reads.
+  // the reader's cache has; kUnavailable: the transport to this peer has no reads; kBusy: as
+  // grant(). Takes no counter slots.
   Result<ReadGrant> offer_read(const ReadGrantRequest& request);
-  // As push(), of an offer that is_read. kUnavailable: as above.
+  // As push(), of an offer that is_read. kUnavailable: as above; kExhausted: no counter slots are
+  // left; kBusy: max_live or max_submissions.
   Result<Pull> pull(const PullRequest& request);
 
   // ---- progress and events

@@ -3,9 +3,8 @@
 //
 // Invariants:
 //  1. It opens once, and stays open.
-//  2. kArrived is read only after every byte that it covers is visible to the reader (acquire,
-//  partner of the data
-//     thread's release).
+//  2. OK is read only after every byte that it covers is visible to the reader (acquire, partner of
+//     the data thread's release).
 //  3. Every failure, cancel and deadline opens it with that status; no wait on it outlasts the
 //  Grant's deadline + 2 s.
 //     In kCaller mode too: the control thread opens gates with errors.
@@ -31,7 +30,7 @@ class BATON_EXPORT Gate {
   Gate() = default;
   explicit Gate(std::shared_ptr<counter::GateState> state) : state_(std::move(state)) {}
 
-  // REQUIRES of all below: made by Grant::gate() or Grant::all().
+  // REQUIRES of all below: made by gate() or all() of a Grant, a GrantGroup or a Pull.
 
   // True when the gate is open, well or badly. Does not block.
   bool is_open() const;

@@ -69,7 +69,8 @@ struct GrantGroupRequest {
 };
 
 // Errors of Context::grant_group. kInvalidArgument: the request contradicts itself, or two writers
-// write the same bytes (which writers, group, tokens and heads); kMismatch: bytes that nobody
+// write the same bytes (which writers, group, tokens and heads), or more of them take part than
+// max_live lets live; kMismatch: bytes that nobody
 // writes (group, token and head), or a writer's layout; and what Context::grant answers for one
 // writer, which the message then names ("writer 2 (peer 5): ...").
 class BATON_EXPORT GrantGroup {
