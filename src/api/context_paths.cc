@@ -214,12 +214,6 @@ void ContextImpl::on_stream(PeerId peer, PathEpoch epoch, base::UniqueFd stream)
 }
 
 void ContextImpl::on_stream_failed(PeerId peer, PathEpoch epoch, const Status& why) {
-  {
-    const std::lock_guard<std::mutex> lock(state_mutex_);
-    const auto found = peers_.find(peer);
-    const PeerPath* path = found == peers_.end() ? nullptr : found->second.path_with(epoch);
-    if (path == nullptr || path->phase != PathPhase::kAsked) return;
-  }
   pass_to_data(handoff::AbandonPath{peer, epoch, why});
 }
 

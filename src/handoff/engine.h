@@ -122,8 +122,7 @@ class Engine : public transport::DataWork, public transport::RailEvents {
     baton_path* opening = nullptr;  // waits for its peer's address
     transport::Rail* opening_rail = nullptr;
     bool expected = false;          // its stream has not come yet
-    bool unopened = false;          // agreed to, and no end of it will come to be here
-    bool said_fenced = false;       // FENCED of this epoch has left
+    bool unopened = false;          // agreed to, and it will not carry anything: it is fenced
     std::unique_ptr<Command> held;  // what opens it, until the peer's Grants allow it (may_open)
     uint64_t cookie = 0;            // its name in reports; 0: it is not open
     bool fence_wanted = false;

@@ -127,7 +127,6 @@ void Engine::path_fenced(LinkPath& path, int64_t now_ns) {
   note_fenced(path, now_ns);
   if (link.up) send_or_drop(link, wire::Fenced{path.plan.epoch, snapshot(path)});
   for (PullState* pull : link.pulls) pull->path_fenced(path.ordinal);
-  path.said_fenced = true;
   path.channel.reset();
   path.unopened = false;
   return_cookie(path);
@@ -155,12 +154,7 @@ void Engine::fence_arrived(Link& link, const wire::Fence& fence) {
     send_or_drop(link, wire::Fenced{fence.epoch, {}});
     return;
   }
-  if (!path->is_there()) {
-    // A refusal was said, or FENCED.
-    if (!path->said_fenced) send_or_drop(link, wire::Fenced{fence.epoch, {}});
-    path->said_fenced = true;
-    return;
-  }
+  if (!path->is_there()) return;  // FENCED was said, or a refusal
   want_fence(*path, FenceCause::kPeerAsked);
   if (path->broken_why.empty()) path->broken_why = "the peer fenced it";
 }

@@ -83,7 +83,6 @@ Engine::LinkPath* Engine::plan_path(PeerId peer, const PathPlan& plan, bool aske
   path->broken_why.clear();
   path->broken_seen_ns = 0;
   path->fence_wanted = false;
-  path->said_fenced = false;
   path->fenced_there = false;
   path->snapshot.clear();
   path->immediates = 0;
@@ -179,11 +178,8 @@ void Engine::path_opened(LinkPath& path) {
 // The rail opened the path and could not connect it: it is fenced as any other, with the peer's
 // end.
 void Engine::path_unconnected(LinkPath& path, const Status& why) {
-  path.broken_why = why.message();
   path.channel->set_state(transfer::PathState::kBroken);
-  logger_.warning("peer {}: path {} was not connected: {}", path.link->peer.value, path.ordinal,
-                  why.message());
-  output_->path_unopened(path.link->peer, path.ordinal, why);
+  path_unopened(path, why);
 }
 
 Status Engine::open_in_plugin(LinkPath& path, int stream_fd, baton_path** out) {

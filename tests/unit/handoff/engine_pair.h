@@ -75,8 +75,7 @@ class EngineSide : public baton::handoff::EngineOutput {
   }
   void path_ready(baton::PeerId, uint32_t ordinal, const baton::Status& status) override;
   void path_gone(baton::PeerId, uint32_t ordinal) override { gone_paths.push_back(ordinal); }
-  void path_unopened(baton::PeerId, uint32_t ordinal, const baton::Status& status) override {
-    unopened_paths.push_back(ordinal);
+  void path_unopened(baton::PeerId, uint32_t, const baton::Status& status) override {
     path_reports.push_back(status);
   }
   int64_t lease_basis_ns(baton::PeerId) override { return lease_basis; }
@@ -92,7 +91,6 @@ class EngineSide : public baton::handoff::EngineOutput {
   baton::Status dropped;
   std::vector<baton::Status> path_reports;
   std::vector<uint32_t> gone_paths;
-  std::vector<uint32_t> unopened_paths;
   int64_t lease_basis = 1;
 
  private:
