@@ -128,8 +128,8 @@ void ContextImpl::on_dial_joined(PeerId dialed, PeerId existing) {
     const auto entry = peers_.try_emplace(dialed).first;
     entry->second.joined = existing;
     if (entry->second.is_awaited()) {
-      const auto found = peers_.find(existing);
-      if (found != peers_.end()) ++found->second.joiners;
+      // Whoever dialled that one may not have come so far as to make its entry.
+      ++peers_.try_emplace(existing).first->second.joiners;
     } else {
       peers_.erase(entry);
     }
