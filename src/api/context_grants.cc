@@ -255,12 +255,8 @@ Result<int64_t> ContextImpl::enter_grant(const std::shared_ptr<handoff::GrantSta
   if (peer == peers_.end() || peer->second.phase != PeerPhase::kReady)
     return Status(StatusCode::kPeerLost, grant->describe() + ": the peer is gone");
   grant->meters = peer->second.meters;
-  BATON_RETURN_IF_ERROR(begin_offer(peer->second, grant->peer, grant->id, offer_bytes(*grant)));
-  Status submitted = engine_->submit(handoff::OpenGrant{grant});
-  if (!submitted.is_ok()) {
-    end_offer(grant->peer, grant->id);
-    return submitted;
-  }
+  BATON_RETURN_IF_ERROR(submit_offer(peer->second, grant->peer, grant->id, offer_bytes(*grant),
+                                     handoff::OpenGrant{grant}));
   grant->meters->of(grant->request_kind()).started.add();
   live_grants_[grant->id] = grant;
   return runs_out_ns(*grant, peer->second.lease_basis_ns);

@@ -306,8 +306,11 @@ class ContextImpl : public handoff::EngineOutput,
 
   // context_offers.cc
   // kBusy: with what waits for the peer already an offer of that size would leave too little room
-  // for what must be said; it is due otherwise. REQUIRES of both: state_mutex_ is held.
+  // for what must be said; it is due otherwise. REQUIRES of all: state_mutex_ is held.
   Status begin_offer(PeerEntry& to, PeerId peer, GrantId grant, size_t bytes);
+  // begin_offer(), and the command that makes it.
+  Status submit_offer(PeerEntry& to, PeerId peer, GrantId grant, size_t bytes,
+                      handoff::Command command);
   // About the size of the Grant's offer.
   static size_t offer_bytes(const handoff::GrantState& grant);
   static size_t offer_bytes(const handoff::ReadGrantState& grant);

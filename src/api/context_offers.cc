@@ -20,23 +20,23 @@ constexpr size_t kMaxOfferBytes = handoff::Inbox::kMaxBytes;
 constexpr size_t kOfferBytes = 512;
 constexpr size_t kOfferBytesPerLayer = 16;
 
-size_t blocks_bytes(const std::vector<std::vector<uint32_t>>& block_lists) {
-  size_t bytes = 0;
-  for (const auto& list : block_lists) bytes += list.size() * sizeof(uint32_t);
+// What the offers of a GrantState and a ReadGrantState have in common.
+template <typename Granted>
+size_t blocks_offer_bytes(const Granted& grant) {
+  size_t bytes = kOfferBytes + grant.tag.size() + grant.num_layers * kOfferBytesPerLayer;
+  for (const auto& list : grant.block_lists) bytes += list.size() * sizeof(uint32_t);
   return bytes;
 }
 
 }  // namespace
 
 size_t ContextImpl::offer_bytes(const handoff::GrantState& grant) {
-  return kOfferBytes + grant.tag.size() + grant.num_layers * kOfferBytesPerLayer +
-         grant.ranges.size() * sizeof(wire::GrantRange) + grant.heads.size() * sizeof(HeadRange) +
-         blocks_bytes(grant.block_lists);
+  return blocks_offer_bytes(grant) + grant.ranges.size() * sizeof(wire::GrantRange) +
+         grant.heads.size() * sizeof(HeadRange);
 }
 
 size_t ContextImpl::offer_bytes(const handoff::ReadGrantState& grant) {
-  return kOfferBytes + grant.tag.size() + grant.num_layers * kOfferBytesPerLayer +
-         blocks_bytes(grant.block_lists);
+  return blocks_offer_bytes(grant);
 }
 
 // An offer that does not fit into the queue costs the peer, and by then the caller has its Grant:
@@ -51,6 +51,14 @@ Status ContextImpl::begin_offer(PeerEntry& to, PeerId peer, GrantId grant, size_
   }
   if (to.offers_due.emplace(grant, bytes).second) to.offer_bytes_due += bytes;
   return Status::ok();
+}
+
+Status ContextImpl::submit_offer(PeerEntry& to, PeerId peer, GrantId grant, size_t bytes,
+                                 handoff::Command command) {
+  BATON_RETURN_IF_ERROR(begin_offer(to, peer, grant, bytes));
+  Status submitted = engine_->submit(std::move(command));
+  if (!submitted.is_ok()) end_offer(peer, grant);
+  return submitted;
 }
 
 void ContextImpl::end_offer(PeerId peer, GrantId grant) {

@@ -157,12 +157,8 @@ Result<int64_t> ContextImpl::enter_read_grant(
     return Status(StatusCode::kPeerLost, grant->describe() + ": the peer is gone");
   grant->id = TransferId(last_transfer_ + 1);
   grant->meters = peer->second.meters;
-  BATON_RETURN_IF_ERROR(begin_offer(peer->second, grant->peer, grant->grant, offer_bytes(*grant)));
-  Status submitted = engine_->submit(handoff::OpenTransfer{grant});
-  if (!submitted.is_ok()) {
-    end_offer(grant->peer, grant->grant);
-    return submitted;
-  }
+  BATON_RETURN_IF_ERROR(submit_offer(peer->second, grant->peer, grant->grant, offer_bytes(*grant),
+                                     handoff::OpenTransfer{grant}));
   grant->meters->of(grant->request_kind()).started.add();
   ++last_transfer_;
   live_transfers_[grant->id] = grant;
