@@ -14,8 +14,6 @@ namespace {
 constexpr int64_t kMsNs = 1'000'000;
 // Of waits for one Pull, while another may fail.
 constexpr uint32_t kWaitSliceMs = 20;
-// A Pull ends this long after its deadline at the latest, and a bit.
-constexpr int64_t kEndsAfterNs = 2500 * kMsNs;
 
 }  // namespace
 
@@ -78,7 +76,7 @@ Status KvPulls::wait_end() {
       }
     }
     if (open == nullptr) return status_;
-    if (now_ns() > request_.end_ns + kEndsAfterNs) {
+    if (now_ns() > request_.end_ns + kEndsAfterMs * kMsNs) {
       return {StatusCode::kDeadlineExceeded, "a pull of \"" + request_.tag + "\" does not end"};
     }
     open->wait(kWaitSliceMs).ignore();

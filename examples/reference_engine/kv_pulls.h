@@ -20,6 +20,10 @@
 
 namespace baton_engine {
 
+// A Grant or a Pull ends this long after its deadline at the latest; then a bit for the slices of
+// waits.
+inline constexpr uint32_t kEndsAfterMs = 2500;
+
 class KvPulls {
  public:
   struct Request {

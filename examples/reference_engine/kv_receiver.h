@@ -26,10 +26,6 @@
 
 namespace baton_engine {
 
-// A Grant or a Pull ends this long after its deadline at the latest; then a bit for the slices of
-// waits.
-inline constexpr uint32_t kEndsAfterMs = 2500;
-
 // The message of the kCancelled by which ArrivalHooks::cancel_at ends a step.
 inline constexpr const char* kCancelledOnPurpose = "cancelled on purpose";
 
