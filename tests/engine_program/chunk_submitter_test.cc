@@ -7,8 +7,7 @@
 #include <optional>
 #include <thread>
 
-#include "tests/integration/rig.h"
-#include "tests/support/test_seed.h"
+#include "tests/engine_program/pools_test.h"
 #include "tests/support/wait_until.h"
 
 namespace {
@@ -21,28 +20,19 @@ constexpr uint32_t kTokens = 200;
 constexpr uint32_t kTaken = 64;  // by a Transfer, unfinished
 
 // 200 tokens granted and pushed, every byte of them expected.
-class ChunkSubmitterTest : public testing::Test {
+class ChunkSubmitterTest : public PoolsTest {
  protected:
-  ChunkSubmitterTest() {
-    const uint64_t seed = test_seed();
-    source_.memory().fill_pattern(seed);
-    source_.publish(pair_.prefill(), "kv");
-    target_.publish(pair_.decode(), "kv");
-    pair_.connect();
-    const uint32_t blocks = blocks_for({0, kTokens}, source_.shape().block_tokens);
-    const auto from = pick_blocks(blocks, source_.shape().num_blocks, seed + 1);
-    const auto to = pick_blocks(blocks, target_.shape().num_blocks, seed + 2);
-    expected_ = expected_target(source_, from, target_, to, {0, kTokens}, source_.memory().data());
+  ChunkSubmitterTest() : PoolsTest(kTokens) {
     baton::GrantRequest request;
     request.peer = pair_.prefill_peer();
     request.cache = target_.cache();
     request.source_cache = "kv";
     request.tag = "r";
     request.tokens = {0, kTokens};
-    request.block_lists = {to};
+    request.block_lists = {to_};
     grant_ = require(pair_.decode().grant(request), "grant");
     const auto offer = require(pair_.prefill().wait_offer("r", 20000), "wait_offer");
-    transfer_.emplace(require(pair_.prefill().push({offer.id, source_.cache(), {from}}), "push"));
+    transfer_.emplace(require(pair_.prefill().push({offer.id, source_.cache(), {from_}}), "push"));
     word_ = require(pair_.prefill().create_progress_word(), "create_progress_word");
   }
   // What prefill does after the chunk was announced.
@@ -56,10 +46,6 @@ class ChunkSubmitterTest : public testing::Test {
     EXPECT_EQ(target_.memory().check_guards(), "");
   }
 
-  Pool source_{PoolShape{}};
-  Pool target_{PoolShape{}};
-  ContextPair pair_{ContextPair::Options{}};
-  std::vector<uint8_t> expected_;
   baton::Grant grant_;
   std::optional<baton_engine::Outgoing> transfer_;
   baton::ProgressWord word_;

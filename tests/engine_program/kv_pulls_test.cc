@@ -5,8 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "examples/reference_engine/engine_progress.h"
-#include "tests/integration/rig.h"
-#include "tests/support/test_seed.h"
+#include "tests/engine_program/pools_test.h"
 #include "tests/support/wait_until.h"
 
 namespace {
@@ -21,20 +20,9 @@ using testing::HasSubstr;
 constexpr uint32_t kTokens = 40;
 constexpr int64_t kMsNs = 1'000'000;
 
-class KvPullsTest : public testing::Test {
+class KvPullsTest : public PoolsTest {
  protected:
-  KvPullsTest() {
-    const uint64_t seed = test_seed();
-    source_.memory().fill_pattern(seed);
-    source_.publish(pair_.prefill(), "kv");
-    target_.publish(pair_.decode(), "kv");
-    pair_.connect();
-    const uint32_t blocks = blocks_for({0, kTokens}, source_.shape().block_tokens);
-    from_ = pick_blocks(blocks, source_.shape().num_blocks, seed + 1);
-    to_ = pick_blocks(blocks, target_.shape().num_blocks, seed + 2);
-    expected_ =
-        expected_target(source_, from_, target_, to_, {0, kTokens}, source_.memory().data());
-  }
+  KvPullsTest() : PoolsTest(kTokens) {}
 
   baton::ReadGrant offer() {
     baton::ReadGrantRequest request;
@@ -67,13 +55,6 @@ class KvPullsTest : public testing::Test {
     }));
     return status;
   }
-
-  Pool source_{PoolShape{}};
-  Pool target_{PoolShape{}};
-  ContextPair pair_{ContextPair::Options{}};
-  std::vector<uint32_t> from_;
-  std::vector<uint32_t> to_;
-  std::vector<uint8_t> expected_;
 };
 
 TEST_F(KvPullsTest, ALayerIsHereWhenAllHaveIt) {

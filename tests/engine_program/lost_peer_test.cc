@@ -15,8 +15,14 @@ using baton_test::kPrompt;
 using baton_test::start_command;
 using testing::HasSubstr;
 
+struct Way {
+  std::string hand_off;
+  std::vector<std::string> arguments;  // that keep it busy with them
+  std::string verdict;                 // on those before the end
+};
+
 // A prefill process, and a decode process that keeps it busy with round after round.
-class LostPeer : public testing::Test {
+class LostPeer : public testing::TestWithParam<Way> {
  protected:
   LostPeer()
       : prefill_(kEngine, {"prefill", "--model", "tiny:7", "--chunk-tokens", "8", "--quiet"}) {
@@ -24,15 +30,17 @@ class LostPeer : public testing::Test {
     EXPECT_TRUE(address.has_value());
     server_address_ = address.value_or("");
   }
-  ChildProcess start_decode(const std::vector<std::string>& more) {
+  ChildProcess start_decode(const std::vector<std::string>& more = {}) {
     std::vector<std::string> arguments = {
         "decode", "--model",   "tiny:7",        "--chunk-tokens", "8",   "--prompt",
         kPrompt,  "--connect", server_address_, "--rounds",       "1000"};
+    arguments.insert(arguments.end(), GetParam().arguments.begin(), GetParam().arguments.end());
     arguments.insert(arguments.end(), more.begin(), more.end());
     return start_command(kEngine, arguments);
   }
   // The decode process has heard of layers: a hand-off is under way, or nearly.
-  static void wait_for_hand_offs(ChildProcess& decode, const std::string& mode = "(push)") {
+  static void wait_for_hand_offs(ChildProcess& decode) {
+    const std::string mode = "(" + GetParam().hand_off + ")";
     int seen = 0;
     while (seen < 3) {
       const auto line = decode.read_line();
@@ -45,49 +53,17 @@ class LostPeer : public testing::Test {
   std::string server_address_;
 };
 
-TEST_F(LostPeer, PrefillIsKilled) {
-  ChildProcess decode = start_decode({});
+TEST_P(LostPeer, PrefillIsKilled) {
+  ChildProcess decode = start_decode();
   wait_for_hand_offs(decode);
   prefill_.kill();
   const auto finished = finish_command(decode);
   EXPECT_EQ(finished.code, 3) << finished.text;
   EXPECT_THAT(finished.text, HasSubstr("PEER_LOST"));
+  EXPECT_THAT(finished.text, HasSubstr(GetParam().verdict));
 }
 
-TEST_F(LostPeer, PrefillIsKilledDuringAPull) {
-  ChildProcess decode = start_decode({"--hand-offs", "1000000", "--hand-off", "pull"});
-  wait_for_hand_offs(decode, "(pull)");
-  prefill_.kill();
-  const auto finished = finish_command(decode);
-  EXPECT_EQ(finished.code, 3) << finished.text;
-  EXPECT_THAT(finished.text, HasSubstr("PEER_LOST"));
-  EXPECT_THAT(finished.text, HasSubstr(", 0 unequal of 1000000\n"));
-}
-
-TEST_F(LostPeer, PrefillStopsDuringAPull) {
-  ChildProcess decode =
-      start_decode({"--deadline-ms", "1000", "--hand-offs", "1000000", "--hand-off", "pull"});
-  wait_for_hand_offs(decode, "(pull)");
-  prefill_.stop();
-  const auto finished = finish_command(decode);
-  EXPECT_EQ(finished.code, 3) << finished.text;
-  EXPECT_THAT(finished.text, HasSubstr("DEADLINE_EXCEEDED"));
-  prefill_.resume();
-}
-
-TEST_F(LostPeer, DecodeIsKilledDuringAPullAndAnotherIsServed) {
-  {
-    ChildProcess decode = start_decode({"--hand-offs", "1000000", "--hand-off", "pull"});
-    wait_for_hand_offs(decode, "(pull)");
-    decode.kill();
-  }
-  const auto finished = baton_test::run_command(
-      kEngine, {"decode", "--model", "tiny:7", "--chunk-tokens", "8", "--prompt", kPrompt,
-                "--connect", server_address_, "--hand-off", "pull", "--quiet"});
-  EXPECT_EQ(finished.code, 0) << finished.text;
-}
-
-TEST_F(LostPeer, PrefillStops) {
+TEST_P(LostPeer, PrefillStops) {
   ChildProcess decode = start_decode({"--deadline-ms", "1000"});
   wait_for_hand_offs(decode);
   prefill_.stop();
@@ -97,20 +73,20 @@ TEST_F(LostPeer, PrefillStops) {
   prefill_.resume();
 }
 
-TEST_F(LostPeer, DecodeIsKilledAndAnotherIsServed) {
+TEST_P(LostPeer, DecodeIsKilledAndAnotherIsServed) {
   {
-    ChildProcess decode = start_decode({});
+    ChildProcess decode = start_decode();
     wait_for_hand_offs(decode);
     decode.kill();
   }
   const auto finished = baton_test::run_command(
       kEngine, {"decode", "--model", "tiny:7", "--chunk-tokens", "8", "--prompt", kPrompt,
-                "--connect", server_address_, "--quiet"});
+                "--connect", server_address_, "--hand-off", GetParam().hand_off, "--quiet"});
   EXPECT_EQ(finished.code, 0) << finished.text;
 }
 
-TEST_F(LostPeer, InterruptedByTheUser) {
-  ChildProcess decode = start_decode({});
+TEST_P(LostPeer, InterruptedByTheUser) {
+  ChildProcess decode = start_decode();
   wait_for_hand_offs(decode);
   decode.send_signal(SIGINT);
   EXPECT_EQ(finish_command(decode).code, 130);
@@ -118,14 +94,12 @@ TEST_F(LostPeer, InterruptedByTheUser) {
   EXPECT_EQ(prefill_.wait_exit(), (ChildProcess::Exit{false, 130}));
 }
 
-TEST_F(LostPeer, InterruptedByTheUserDuringAPull) {
-  ChildProcess decode = start_decode({"--hand-offs", "1000000", "--hand-off", "pull"});
-  wait_for_hand_offs(decode, "(pull)");
-  decode.send_signal(SIGINT);
-  EXPECT_EQ(finish_command(decode).code, 130);
-  prefill_.send_signal(SIGTERM);
-  EXPECT_EQ(prefill_.wait_exit(), (ChildProcess::Exit{false, 130}));
-}
+INSTANTIATE_TEST_SUITE_P(HandOffs, LostPeer,
+                         testing::Values(Way{"push", {}, ""},
+                                         Way{"pull",
+                                             {"--hand-offs", "1000000", "--hand-off", "pull"},
+                                             ", 0 unequal of 1000000\n"}),
+                         [](const auto& instance) { return instance.param.hand_off; });
 
 // The same to the user as a prefill process that is gone.
 TEST(NobodyThere, AtTheAddress) {

@@ -27,11 +27,12 @@ int64_t since_ms(std::chrono::steady_clock::time_point start);
 baton::GrantRequest grant_request(baton::PeerId peer, baton::CacheId cache, uint32_t deadline_ms);
 // Waits for the offer of grant_request(), and answers it.
 baton::Transfer start_push(baton::Context& context, Pool& source, const std::string& tag = "r");
-// What the receiver's pool holds after the hand-off of source bytes `seed`; where nothing belongs,
-// what it holds now.
+// What a receiver's pool holds after the hand-off of source bytes `seed`; poison where nothing
+// belongs.
 std::vector<uint8_t> big_expected(uint64_t seed = kOriginal);
-// How many of the pool's bytes are neither poison nor what a hand-off of kOriginal puts there.
-uint64_t count_foreign(Pool& target);
+// How many of the pool's bytes are neither poison, nor what a hand-off of kOriginal puts there, nor
+// `also_known`.
+uint64_t count_foreign(Pool& target, uint8_t also_known = GuardedBuffer::kPoison);
 
 // The role that argv names, run to its end: the exit status of main(). Nothing: no role is named.
 //

@@ -40,20 +40,6 @@ baton::Pull start_pull(baton::Context& context, Pool& target) {
   return require(context.pull({offer.id, target.cache(), {blocks(2)}, 0}), "pull");
 }
 
-// Bytes that are neither poison nor what the source held; nor zero, with which a source fills the
-// rest of an answer that it refuses half-way (the layer is not whole, so it is nobody's).
-uint64_t foreign_bytes(Pool& target) {
-  const auto bytes = target.memory().bytes();
-  const auto expected = big_expected();
-  uint64_t foreign = 0;
-  for (size_t i = 0; i < bytes.size(); ++i) {
-    const bool known =
-        bytes[i] == expected[i] || bytes[i] == GuardedBuffer::kPoison || bytes[i] == 0;
-    foreign += known ? 0u : 1u;
-  }
-  return foreign;
-}
-
 // ---- the children
 
 // Says "ADDRESS address". Commands: "offer DEADLINE_MS N" to the peer that is there, N layers
@@ -116,7 +102,9 @@ int run_reader(const std::string& name) {
       pull.wait(30000).ignore();
       say("ENDED " + std::string(baton::state_name(pull.state())));
     } else if (command == "foreign") {
-      say("FOREIGN " + std::to_string(foreign_bytes(target)));
+      // Known as well: zero, with which a source fills the rest of an answer that it refuses
+      // half-way (the layer is not whole, so it is nobody's).
+      say("FOREIGN " + std::to_string(count_foreign(target, 0)));
     } else if (command == "exit") {
       break;
     }
