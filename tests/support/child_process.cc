@@ -111,26 +111,42 @@ void ChildProcess::close_stdin() {
   if (to_child_ >= 0) ::close(std::exchange(to_child_, -1));
 }
 
-std::optional<std::string> ChildProcess::read_line(std::chrono::milliseconds limit) {
-  const auto deadline = SteadyClock::now() + limit;
+ChildProcess::Fill ChildProcess::fill(SteadyClock::time_point deadline) {
   for (;;) {
-    if (const size_t end = unread_.find('\n'); end != std::string::npos) {
-      std::string line = unread_.substr(0, end);
-      unread_.erase(0, end + 1);
-      return line;
-    }
     const auto left =
         std::chrono::duration_cast<std::chrono::milliseconds>(deadline - SteadyClock::now());
     pollfd readable{from_child_, POLLIN, 0};
     const int rc = ::poll(&readable, 1, std::max(0, static_cast<int>(left.count())));
     if (rc < 0 && errno == EINTR) continue;
-    if (rc <= 0) return std::nullopt;
+    if (rc <= 0) return Fill::kLate;
     char buffer[4096];
     const ssize_t got = ::read(from_child_, buffer, sizeof(buffer));
     if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) return std::nullopt;
+    if (got <= 0) return Fill::kEnd;
     unread_.append(buffer, static_cast<size_t>(got));
+    return Fill::kGrown;
   }
+}
+
+std::optional<std::string> ChildProcess::read_line(std::chrono::milliseconds limit) {
+  const auto deadline = SteadyClock::now() + limit;
+  do {
+    if (const size_t end = unread_.find('\n'); end != std::string::npos) {
+      std::string line = unread_.substr(0, end);
+      unread_.erase(0, end + 1);
+      return line;
+    }
+  } while (fill(deadline) == Fill::kGrown);
+  return std::nullopt;
+}
+
+bool ChildProcess::read_to_end(std::string* text, std::chrono::milliseconds limit) {
+  const auto deadline = SteadyClock::now() + limit;
+  Fill last;
+  while ((last = fill(deadline)) == Fill::kGrown) {
+  }
+  *text += std::exchange(unread_, {});
+  return last == Fill::kEnd;
 }
 
 std::optional<std::string> ChildProcess::read_line_after(const std::string& prefix,

@@ -15,7 +15,7 @@ namespace baton_test {
 // killed when that thread ends (PR_SET_PDEATHSIG).
 class ChildProcess {
  public:
-  static constexpr std::chrono::milliseconds kDefaultLimit = std::chrono::seconds(20);
+  static constexpr std::chrono::milliseconds kDefaultLimit = std::chrono::minutes(1);
 
   // How it ended.
   struct Exit {
@@ -43,6 +43,8 @@ class ChildProcess {
   void close_stdin();
   // The next line, without its break. Nothing at end of file or after `limit`.
   std::optional<std::string> read_line(std::chrono::milliseconds limit = kDefaultLimit);
+  // Appends all that is still to come to `text`. False when `limit` passed before the end of file.
+  bool read_to_end(std::string* text, std::chrono::milliseconds limit);
   // Reads lines until one begins with `prefix`, and returns what follows it.
   std::optional<std::string> read_line_after(const std::string& prefix,
                                              std::chrono::milliseconds limit = kDefaultLimit);
@@ -59,6 +61,10 @@ class ChildProcess {
   std::optional<Exit> wait_exit(std::chrono::milliseconds limit = kDefaultLimit);
 
  private:
+  enum class Fill { kGrown, kEnd, kLate };
+
+  // Waits for more output and appends it to `unread_`.
+  Fill fill(std::chrono::steady_clock::time_point deadline);
   void reap(int status);
 
   pid_t pid_ = -1;

@@ -9,11 +9,17 @@ ChildProcess start_command(const std::string& program, const std::vector<std::st
   return ChildProcess("/bin/sh", shell);
 }
 
-Finished finish_command(ChildProcess& process) {
+Finished finish_command(ChildProcess& process, std::chrono::milliseconds limit) {
   Finished finished;
-  while (const auto line = process.read_line()) finished.text += *line + "\n";
-  const auto exit = process.wait_exit();
-  if (exit && !exit->signalled) finished.code = exit->code;
+  const bool is_over = process.read_to_end(&finished.text, limit);
+  // Its output may be closed a moment before it is gone.
+  const auto exit = is_over ? process.wait_exit() : std::nullopt;
+  if (!exit) {
+    process.kill();
+    finished.text += "\n[killed: not over in time]\n";
+  } else if (!exit->signalled) {
+    finished.code = exit->code;
+  }
   return finished;
 }
 

@@ -1,6 +1,7 @@
 // Runs a tool as a user does and collects what it says.
 #pragma once
 
+#include <chrono>
 #include <string>
 #include <vector>
 
@@ -15,8 +16,11 @@ struct Finished {
 
 // Starts `program` with standard error joined to standard output.
 ChildProcess start_command(const std::string& program, const std::vector<std::string>& arguments);
-// Reads to the end of its output and waits.
-Finished finish_command(ChildProcess& process);
+// How long a tool may take: under a sanitizer on a busy machine, much longer than alone.
+inline constexpr std::chrono::milliseconds kCommandLimit = std::chrono::minutes(3);
+// Reads to the end of its output, the last line with or without a break, and waits. What has not
+// ended within `limit` is killed: its code is -1.
+Finished finish_command(ChildProcess& process, std::chrono::milliseconds limit = kCommandLimit);
 // Both.
 Finished run_command(const std::string& program, const std::vector<std::string>& arguments);
 

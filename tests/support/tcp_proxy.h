@@ -39,7 +39,7 @@ class TcpProxy {
     uint32_t ordinal = 0;
     friend auto operator<=>(const Stream&, const Stream&) = default;
   };
-  static constexpr std::chrono::milliseconds kDefaultLimit = std::chrono::seconds(20);
+  static constexpr std::chrono::milliseconds kDefaultLimit = std::chrono::minutes(1);
 
   // Forwards to 127.0.0.1:`target_port`. Aborts the test program when it cannot listen.
   explicit TcpProxy(uint16_t target_port);

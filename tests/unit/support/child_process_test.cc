@@ -4,6 +4,8 @@
 
 #include <csignal>
 
+#include "tests/support/command.h"
+
 namespace baton_test {
 namespace {
 
@@ -50,6 +52,21 @@ TEST(ChildProcessTest, DiesWithItsOwner) {
     child.stop();
   }
   EXPECT_EQ(::kill(pid, 0), -1);
+}
+
+TEST(CommandTest, CollectsBothStreamsAndALastLineWithoutABreak) {
+  const auto finished = run_command("/bin/sh", {"-c", "echo one; printf two >&2; exit 3"});
+  EXPECT_EQ(finished.code, 3);
+  EXPECT_EQ(finished.text, "one\ntwo");
+}
+
+TEST(CommandTest, KillsWhatDoesNotEndAndSaysSo) {
+  auto process = start_command("/bin/sh", {"-c", "echo one; read nothing"});
+  ASSERT_EQ(process.read_line(), "one");  // the limit counts from here
+  const auto finished = finish_command(process, milliseconds(20));
+  EXPECT_EQ(finished.code, -1);
+  EXPECT_NE(finished.text.find("killed"), std::string::npos) << finished.text;
+  EXPECT_EQ(process.wait_exit(), (ChildProcess::Exit{true, SIGKILL}));
 }
 
 }  // namespace
