@@ -73,3 +73,12 @@ function(baton_fuzz name)
   # "name corpus" lines for .ci/run.
   set_property(GLOBAL APPEND_STRING PROPERTY BATON_FUZZ_TARGETS "${name} ${arg_CORPUS}\n")
 endfunction()
+
+# baton_plugin_module(NAME ENTRY LIBRARY...): a plug-in as a library of its own, which exports C names of Baton's only.
+function(baton_plugin_module name entry)
+  set(map "${PROJECT_SOURCE_DIR}/cmake/baton_plugin.map")
+  add_library(${name} MODULE ${entry})
+  target_link_libraries(${name} PRIVATE ${ARGN})
+  target_link_options(${name} PRIVATE "LINKER:--version-script=${map}")
+  set_target_properties(${name} PROPERTIES PREFIX "" LINK_DEPENDS "${map}")
+endfunction()
