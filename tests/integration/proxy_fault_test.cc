@@ -139,9 +139,11 @@ TEST(ProxyConnect, ATimeoutLeavesTheOthersTheirDial) {
 
 // More offers than wait for a peer that does not read for a moment: BUSY, and nothing is lost.
 TEST(ProxyBurst, OfGrantsIsBusyWhileThePeerDoesNotRead) {
-  auto writer = require(baton::Context::create(quiet_options("writer")), "create");
-  baton::ContextOptions options = quiet_options("granter");
+  // Neither takes the other for dead, however long the burst takes.
+  baton::ContextOptions options = quiet_options("writer");
   options.peer_dead_after_ms = 60000;
+  auto writer = require(baton::Context::create(options), "create");
+  options.name = "granter";
   auto granter = require(baton::Context::create(std::move(options)), "create");
   std::vector<uint8_t> memory(64);
   baton::SectionOptions section_options;
