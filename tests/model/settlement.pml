@@ -46,7 +46,7 @@ mtype = { done_means_placed, counting_is_exact, memory_comes_back_quiet, verdict
 
 mtype = { FENCE, FENCED, W_FENCED, SETTLE, CANCEL, QUIESCED, GRANT_END, END_ACK, PATH_REQUEST, PATH_REPLY };
 chan wire[EPOCHS] = [WIRE] of { byte };
-chan to_receiver = [6] of { mtype, byte, byte };
+chan to_receiver = [8] of { mtype, byte, byte };
 chan to_writer = [8] of { mtype, byte, byte, byte };
 
 /* ---- the writer's state */
