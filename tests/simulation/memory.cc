@@ -1,5 +1,7 @@
 #include "tests/simulation/memory.h"
 
+#include <gtest/gtest.h>
+
 #include <algorithm>
 #include <cstring>
 
@@ -27,6 +29,7 @@ ContextMemory::ContextMemory(const ContextScript& script) : script_(script) {
       std::deque<uint32_t> blocks;
       for (uint32_t block = 0; block < group.num_blocks; ++block) blocks.push_back(block);
       free_blocks_[index_of(way)].push_back(std::move(blocks));
+      users_[index_of(way)].emplace_back(group.num_blocks);
     }
     for (uint32_t slot = 0; slot < kRawSlots; ++slot)
       free_slots_[index_of(way)].push_back(kRawGapBytes + slot * (kRawSlotBytes + kRawGapBytes));
@@ -81,10 +84,33 @@ bool ContextMemory::take_blocks(Way way, baton::TokenRange tokens, baton::base::
     lists->emplace_back(from.begin(), from.begin() + count);
     from.erase(from.begin(), from.begin() + count);
   }
+  check_unused(way, *lists, "given out");
   return true;
 }
 
+void ContextMemory::begin_use(Way way, const BlockLists& lists) {
+  for (size_t g = 0; g < lists.size(); ++g) {
+    for (const uint32_t block : lists[g]) ++users_[index_of(way)][g][block];
+  }
+}
+
+void ContextMemory::end_use(Way way, const BlockLists& lists) {
+  for (size_t g = 0; g < lists.size(); ++g) {
+    for (const uint32_t block : lists[g]) --users_[index_of(way)][g][block];
+  }
+}
+
+void ContextMemory::check_unused(Way way, const BlockLists& lists, const char* what) const {
+  for (size_t g = 0; g < lists.size(); ++g) {
+    for (const uint32_t block : lists[g]) {
+      EXPECT_EQ(users_[index_of(way)][g][block], 0u)
+          << "block " << block << " of group " << g << " is " << what << " while it is in use";
+    }
+  }
+}
+
 void ContextMemory::give_back(Way way, const BlockLists& lists) {
+  check_unused(way, lists, "given back");
   for (size_t g = 0; g < lists.size(); ++g) {
     std::deque<uint32_t>& to = free_blocks_[index_of(way)][g];
     to.insert(to.end(), lists[g].begin(), lists[g].end());

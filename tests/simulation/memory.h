@@ -39,7 +39,12 @@ class ContextMemory {
   // Blocks for these tokens; false when too few are free.
   bool take_blocks(Way way, baton::TokenRange tokens, baton::base::Random& random,
                    BlockLists* lists);
+  // A failure, as giving them out is, while somebody has them in use.
   void give_back(Way way, const BlockLists& lists);
+  // A Grant over these blocks has begun, or has ended: while there is one, they may be read, or
+  // written, by whom it names.
+  void begin_use(Way way, const BlockLists& lists);
+  void end_use(Way way, const BlockLists& lists);
   // A slot's first byte within the raw section; false when none is free.
   bool take_slot(Way way, uint32_t* offset);
   void give_slot_back(Way way, uint32_t offset);
@@ -52,6 +57,7 @@ class ContextMemory {
 
  private:
   bool is_source(size_t section) const;
+  void check_unused(Way way, const BlockLists& lists, const char* what) const;
 
   const ContextScript& script_;
   std::vector<GuardedBuffer> sections_;
@@ -60,6 +66,7 @@ class ContextMemory {
   baton::KvCache in_;
   baton::KvCache out_;
   std::vector<std::deque<uint32_t>> free_blocks_[2];  // per group
+  std::vector<std::vector<uint32_t>> users_[2];       // per group, of each block
   std::deque<uint32_t> free_slots_[2];
 };
 

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "tests/simulation/request_group.h"
+
 namespace baton_test {
 
 using baton::State;
@@ -37,11 +39,20 @@ Request::Request(uint32_t index, const Scenario& scenario, Party granter, Party 
       tally_(tally),
       random_(scenario.seed * 1000 + index) {}
 
+std::string Request::tag() const {
+  return shares_target() ? group_->tag() : "request-" + std::to_string(index_);
+}
+
+const baton::Grant* Request::grant() const {
+  if (shares_target()) return group_->grant(*this);
+  return grant_.is_valid() ? &grant_ : nullptr;
+}
+
 std::string Request::describe() const {
   const auto end = [](const std::optional<Status>& status) {
     return status.has_value() ? status->to_string() : std::string("not ended");
   };
-  return tag() + " (" + baton_test::describe(script_) + "): grant " +
+  return "request-" + std::to_string(index_) + " (" + baton_test::describe(script_) + "): grant " +
          (grant_id_.has_value() ? end(grant_end_) : "not made") + ", " +
          (is_offered_ ? "offered, " : "not offered, ") + "transfer " +
          (transfer_id_.has_value() ? end(transfer_end_) : "not made");
@@ -51,26 +62,38 @@ std::string Request::describe() const {
 
 bool Request::start(baton::PeerId mover, uint32_t step, bool may_fail) {
   if (!take_memory()) return false;
+  begin(mover, step, may_fail);
+  return true;
+}
+
+void Request::begin(baton::PeerId mover, uint32_t step, bool may_fail) {
+  if (open_grant(mover, may_fail)) {
+    begin_granted(step);
+  } else {
+    give_up();
+  }
+}
+
+void Request::give_up() {
+  is_over_ = true;
+  release_target();
+  release_source();
+}
+
+void Request::begin_granted(uint32_t step) {
   opened_step_ = step;
   due_ns_ = *driven_ns_ + int64_t{script_.deadline_ms} * kMsNs;
-  if (!open_grant(mover, may_fail)) {
-    is_over_ = true;
-    release_target();
-    release_source();
-    return true;
-  }
   ++tally_->granted;
   if (script_.kind == Kind::kPull) {
     grant_id_ = read_grant_.id();
     word_ = *granter_.context->create_progress_word();
-    return true;
+    return;
   }
-  grant_id_ = grant_.id();
-  for (uint32_t layer = 0; layer < grant_.num_layers(); ++layer)
-    gates_.push_back(grant_.gate(layer));
+  const baton::Grant& mine = *grant();
+  grant_id_ = mine.id();
+  for (uint32_t layer = 0; layer < mine.num_layers(); ++layer) gates_.push_back(mine.gate(layer));
   gate_seen_.assign(gates_.size() + 1, false);
-  all_ = grant_.all();
-  return true;
+  all_ = mine.all();
 }
 
 bool Request::open_grant(baton::PeerId mover, bool may_fail) {
@@ -137,10 +160,10 @@ void Request::on_grant_ended(const baton::Event& event) {
     release_memory();
     return;
   }
-  if (grant_.is_valid()) {
-    EXPECT_EQ(grant_.state(), state_of(event.status));
-    EXPECT_EQ(grant_.status().to_string(), event.status.to_string());
-    grant_record_ = grant_.record();
+  if (const baton::Grant* mine = grant(); mine != nullptr) {
+    EXPECT_EQ(mine->state(), state_of(event.status));
+    EXPECT_EQ(mine->status().to_string(), event.status.to_string());
+    grant_record_ = mine->record();
     has_grant_record_ = true;
   }
   for (const baton::Gate& gate : gates_) {
@@ -156,6 +179,7 @@ void Request::on_grant_ended(const baton::Event& event) {
     EXPECT_EQ(compare({}, !is_placed), "") << "at the Grant's end: " << event.status.to_string();
   }
   if (is_done && has_grant_record_) check_units(grant_record_);
+  if (group_ != nullptr) group_->on_member_ended(*this, event.status);
   release_memory();
 }
 
@@ -207,7 +231,12 @@ void Request::release_memory() {
   const bool grant_over = grant_end_.has_value();
   const bool transfer_over =
       transfer_end_.has_value() || (grant_over && !transfer_id_.has_value() && !can_move());
-  if (grant_is_source() ? transfer_over : grant_over) release_target();
+  const bool is_target_quiet = grant_is_source() ? transfer_over : grant_over;
+  if (is_target_quiet && shares_target()) {
+    close_target();  // the pages are the group's until that ends
+  } else if (is_target_quiet) {
+    release_target();
+  }
   if (grant_is_source() ? grant_over : transfer_over) release_source();
   if (grant_over && transfer_over) is_over_ = true;
 }

@@ -47,7 +47,14 @@ struct Tally {
   uint64_t cancelled = 0;
   uint64_t in_doubt = 0;
   uint64_t bytes_checked = 0;
+  uint64_t pulls = 0;
+  uint64_t shared_sources = 0;  // that several readers were offered
+  uint64_t groups = 0;
+  uint64_t groups_done = 0;
+  uint64_t groups_failed = 0;
 };
+
+class RequestGroup;
 
 class Request final : public PieceOwner {
  public:
@@ -58,14 +65,36 @@ class Request final : public PieceOwner {
   Request& operator=(const Request&) = delete;
 
   const RequestScript& script() const { return script_; }
-  std::string tag() const { return "request-" + std::to_string(index_); }
+  // How its Grant is named; the members of a GrantGroup share that.
+  std::string tag() const;
   std::string describe() const;
 
   // Makes the Grant; false: no memory is free now, later. REQUIRES: not started.
   bool start(baton::PeerId mover, uint32_t step, bool may_fail);
+
+  // The parts of that, for a member of a group. Borrowed.
+  void join(RequestGroup* group) { group_ = group; }
+  bool take_blocks();  // false: too few are free
+  void prepare_blocks();
+  void give_up_blocks();
+  void give_up();  // no Grant was made of it
+  void begin(baton::PeerId mover, uint32_t step, bool may_fail);
+  void begin_granted(uint32_t step);
+  // What its group needs of it.
+  const std::optional<baton::Status>& grant_end() const { return grant_end_; }
+  bool is_disturbed() const { return is_disturbed_; }
+  void expect_end_from_now();
+  void spoil_source();
+  void release_target();
+  // Empty, or what is wrong with a layer, or with all of them, that was said to have arrived.
+  std::string check_layer(std::optional<uint32_t> layer) const { return compare(layer, false); }
+  static baton::State state_of(const baton::Status& status);
+  // Answers that a peer's cancel, death or deadline explains.
+  static bool says_ended(const baton::Status& status);
   // Its time came when no connection was there.
   void skip() { is_over_ = true; }
   bool is_started() const { return grant_id_.has_value(); }
+  const RequestGroup* group() const { return group_; }
   baton::GrantId grant_id() const { return *grant_id_; }
   std::optional<baton::TransferId> transfer_id() const { return transfer_id_; }
   // A party's process was killed: of its side nothing is heard any more, and the other side ends in
@@ -92,7 +121,8 @@ class Request final : public PieceOwner {
   void on_grant_ended(const baton::Event& event);
   void on_transfer_ended(const baton::Event& event);
   void on_message(const baton::Event& event);
-  // The script's will, with nothing in its way: DONE.
+  // The script's will, with nothing in its way: DONE. In a group it takes all members.
+  bool wants_done() const;
   bool should_be_done() const;
   // After both ended. `is_disturbed`: the connection was hurt by something besides this request.
   // `may_repeat`: a Path died, so that bytes went over another one again.
@@ -123,16 +153,13 @@ class Request final : public PieceOwner {
   void write_final(const SourceRange& range);
   void finish_layer(baton::TokenRange chunk, uint32_t layer);
   void finish_all();
-  void spoil_source();
   void release_source();
-  void release_target();
+  void give_source_back();
+  void give_target_back();
   Shadow* target_shadow() const;
   void open_shadow() const;
+  void close_target();
   std::string compare(std::optional<uint32_t> layer, bool may_be_missing) const;
-
-  static baton::State state_of(const baton::Status& status);
-  // Answers that a peer's cancel, death or deadline explains.
-  static bool says_ended(const baton::Status& status);
 
   // request_pull.cc
   bool offer_read(baton::PeerId reader, bool may_fail);
@@ -146,6 +173,10 @@ class Request final : public PieceOwner {
     return script_.kind == Kind::kRead || script_.kind == Kind::kPull;
   }
   bool is_handoff() const { return script_.kind == Kind::kPush || script_.kind == Kind::kPull; }
+  bool shares_target() const { return group_ != nullptr && script_.kind == Kind::kPush; }
+  bool shares_source() const { return group_ != nullptr && script_.kind == Kind::kPull; }
+  // Null: its handle is gone, or it was never made.
+  const baton::Grant* grant() const;
   bool open_grant(baton::PeerId mover, bool may_fail);
   void answer();
   baton::Result<baton::Transfer> push(baton::GrantId grant);
@@ -160,7 +191,6 @@ class Request final : public PieceOwner {
   void seal();
   void apply_ending(uint32_t step);
   bool waits_for_transfer() const;
-  void expect_end_from_now();
   int64_t due_ns() const;
   void drop_handle();
   bool can_move() const;
@@ -177,6 +207,7 @@ class Request final : public PieceOwner {
   const int64_t* const driven_ns_;
   Tally* const tally_;
   baton::base::Random random_;
+  RequestGroup* group_ = nullptr;
 
   // memory
   BlockLists target_blocks_;
@@ -188,6 +219,7 @@ class Request final : public PieceOwner {
   std::vector<Piece> pieces_;
   std::vector<SourceRange> sources_;
   bool source_released_ = false;
+  bool target_closed_ = false;
   bool target_released_ = false;
 
   // the granter's side; of a pulled hand-off without the gates, which are the mover's

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "tests/simulation/request.h"
+#include "tests/simulation/request_group.h"
 
 namespace baton_test {
 
@@ -155,6 +155,10 @@ void Request::apply_ending(uint32_t step) {
   ending_applied_ = true;
   acted_ = true;
   if (script_.ending == Ending::kNatural) return;
+  if (is_granters && shares_target()) {
+    group_->cancel_as_scripted(script_.ending == Ending::kGrantDropped);
+    return;
+  }
   expect_end_from_now();
   if (script_.ending == Ending::kGranterCancels) cancel_grant();
   if (script_.ending == Ending::kMoverCancels) cancel_transfer();
@@ -201,7 +205,7 @@ void Request::step(uint32_t step) {
   act(step);
   apply_ending(step);
   // Everything is said: what is left is Baton's part.
-  if (should_be_done() && transfer_id_.has_value() && !is_busy())
+  if (wants_done() && transfer_id_.has_value() && !is_busy())
     said_ns_ = std::min(said_ns_, *driven_ns_);
   release_memory();
 }
@@ -216,6 +220,10 @@ bool Request::is_busy() const {
 }
 
 bool Request::should_be_done() const {
+  return wants_done() && (group_ == nullptr || group_->should_be_done());
+}
+
+bool Request::wants_done() const {
   return !granter_died_ && !mover_died_ && script_.is_answered &&
          script_.ending == Ending::kNatural && script_.mover_deadline_ms == 0 &&
          script_.deadline_ms > 1000;

@@ -38,6 +38,9 @@ void Request::check_offer(const baton::GrantOffer& offer) const {
   if (is_handoff()) {
     EXPECT_EQ(offer.units, units_.size());
     EXPECT_EQ(offer.tokens, script_.tokens);
+    if (shares_target()) {
+      EXPECT_EQ(offer.heads, script_.heads);
+    }
   }
   if (script_.kind == Kind::kPush) {
     EXPECT_EQ(offer.source_cache, mover_.memory->cache(Way::kOut));

@@ -3,14 +3,16 @@
 
 #include <algorithm>
 
-#include "tests/simulation/request.h"
+#include "tests/simulation/request_group.h"
 
 namespace baton_test {
 
 using baton::TokenRange;
 
 uint8_t Request::final_byte(uint32_t section, uint64_t offset) const {
-  uint64_t mixed = scenario_.seed * 0x9e3779b97f4a7c15u + index_ * 0x94d049bb133111ebu +
+  // Those of shared blocks are the same for all.
+  const uint64_t owner = shares_source() ? (uint64_t{1} << 32) + script_.group : index_;
+  uint64_t mixed = scenario_.seed * 0x9e3779b97f4a7c15u + owner * 0x94d049bb133111ebu +
                    (uint64_t{section} << 40) + offset;
   return static_cast<uint8_t>(baton::base::splitmix64(mixed) >> 56);
 }
@@ -59,15 +61,43 @@ bool Request::take_memory() {
     open_shadow();
     return true;
   }
-  if (!target.take_blocks(Way::kIn, script_.tokens, random_, &target_blocks_)) return false;
-  if (!source.take_blocks(Way::kOut, script_.tokens, random_, &source_blocks_)) {
-    target.give_back(Way::kIn, target_blocks_);
+  if (!take_blocks()) return false;
+  prepare_blocks();
+  return true;
+}
+
+bool Request::take_blocks() {
+  ContextMemory& target = grant_is_source() ? *mover_.memory : *granter_.memory;
+  ContextMemory& source = grant_is_source() ? *granter_.memory : *mover_.memory;
+  if (shares_target()) {
+    target_blocks_ = group_->blocks_of(script_.tokens);
+  } else if (!target.take_blocks(Way::kIn, script_.tokens, random_, &target_blocks_)) {
     return false;
   }
+  if (shares_source()) {
+    source_blocks_ = group_->blocks();
+  } else if (!source.take_blocks(Way::kOut, script_.tokens, random_, &source_blocks_)) {
+    if (!shares_target()) target.give_back(Way::kIn, target_blocks_);
+    return false;
+  }
+  return true;
+}
+
+// From here to each side's end its blocks are in use.
+void Request::prepare_blocks() {
   expect_handoff();
   spoil_source();
+  ContextMemory& target = grant_is_source() ? *mover_.memory : *granter_.memory;
+  ContextMemory& source = grant_is_source() ? *granter_.memory : *mover_.memory;
+  target.begin_use(Way::kIn, target_blocks_);
+  source.begin_use(Way::kOut, source_blocks_);
   open_shadow();
-  return true;
+}
+
+// What was taken and not prepared. The group has what is shared.
+void Request::give_up_blocks() {
+  if (!shares_target()) give_target_back();
+  if (!shares_source()) give_source_back();
 }
 
 void Request::expect_handoff() {
@@ -79,6 +109,7 @@ void Request::expect_handoff() {
   layouts.target = target_memory.side(Way::kIn);
   layouts.target.blocks = target_blocks_;
   layouts.tokens = script_.tokens;
+  layouts.heads = script_.heads;
   layouts.unit_bytes = scenario_.unit_bytes;
   units_ = reference_units(layouts);
   units_of_layer_.assign(scenario_.layers, 0);
@@ -137,7 +168,17 @@ void Request::expect_raw() {
 void Request::release_source() {
   if (std::exchange(source_released_, true)) return;
   ContextMemory& memory = grant_is_source() ? *granter_.memory : *mover_.memory;
+  if (is_handoff()) memory.end_use(Way::kOut, source_blocks_);
+  if (shares_source()) {
+    group_->on_source_released();
+    return;
+  }
   spoil_source();
+  give_source_back();
+}
+
+void Request::give_source_back() {
+  ContextMemory& memory = grant_is_source() ? *granter_.memory : *mover_.memory;
   if (is_handoff()) {
     memory.give_back(Way::kOut, source_blocks_);
   } else {
@@ -147,12 +188,24 @@ void Request::release_source() {
 
 void Request::release_target() {
   if (std::exchange(target_released_, true)) return;
-  ContextMemory& memory = grant_is_source() ? *mover_.memory : *granter_.memory;
-  if (Shadow* shadow = target_shadow(); shadow != nullptr) {
-    for (const Piece& piece : pieces_) shadow->close(piece.at);
-  }
+  close_target();
   for (const Piece& piece : pieces_)
     std::fill_n(piece.at, piece.expected.size(), GuardedBuffer::kPoison);
+  if (!shares_target()) give_target_back();
+}
+
+// From here on nothing may land there.
+void Request::close_target() {
+  if (std::exchange(target_closed_, true)) return;
+  ContextMemory& memory = grant_is_source() ? *mover_.memory : *granter_.memory;
+  if (is_handoff()) memory.end_use(Way::kIn, target_blocks_);
+  Shadow* shadow = target_shadow();
+  if (shadow == nullptr) return;
+  for (const Piece& piece : pieces_) shadow->close(piece.at);
+}
+
+void Request::give_target_back() {
+  ContextMemory& memory = grant_is_source() ? *mover_.memory : *granter_.memory;
   if (is_handoff()) {
     memory.give_back(Way::kIn, target_blocks_);
   } else {

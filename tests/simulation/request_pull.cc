@@ -37,6 +37,7 @@ void Request::pull(baton::GrantId grant) {
     return;
   }
   ++tally_->moved;
+  ++tally_->pulls;
   pull_ = std::move(*pull);
   transfer_id_ = pull_.id();
   for (uint32_t layer = 0; layer < pull_.num_layers(); ++layer) gates_.push_back(pull_.gate(layer));

@@ -5,6 +5,7 @@
 
 #include "baton/plugin/plugin.h"
 #include "src/base/random.h"
+#include "tests/simulation/scenario_draw.h"
 
 namespace baton_test {
 namespace {
@@ -15,17 +16,6 @@ using baton::LayerGroup;
 using baton::SectionId;
 using baton::TokenOrder;
 using baton::base::Random;
-
-constexpr uint32_t kLongDeadlineMs = 20'000;
-
-uint32_t pick(Random& random, uint64_t first, uint64_t last) {
-  return static_cast<uint32_t>(random.between(first, last));
-}
-
-// Small numbers often, large ones sometimes.
-uint32_t pick_skewed(Random& random, uint64_t first, uint64_t last) {
-  return pick(random, first, first + random.below(last - first + 1));
-}
 
 // What all Contexts of a scenario share, and how long a request may be.
 struct Model {
@@ -180,29 +170,6 @@ void make_plan(Random& random, Scenario& scenario) {
   }
 }
 
-void make_handoff(Random& random, const Scenario& scenario, uint32_t max_tokens,
-                  RequestScript& script) {
-  script.tokens.begin = random.chance(1, 3) ? 0 : pick_skewed(random, 0, 90);
-  script.tokens.end = script.tokens.begin + pick_skewed(random, 1, max_tokens);
-  std::vector<uint32_t> ends = {script.tokens.end};
-  for (uint64_t cuts = random.below(5); cuts > 0; --cuts)
-    ends.push_back(pick(random, script.tokens.begin + 1, script.tokens.end));
-  std::sort(ends.begin(), ends.end());
-  ends.erase(std::unique(ends.begin(), ends.end()), ends.end());
-  uint32_t words = 0;
-  for (const uint32_t end : ends) {
-    script.chunks.push_back({end, random.chance(4, 5)});
-    if (script.chunks.back().has_word) ++words;
-  }
-  script.chunks_submitted = static_cast<uint32_t>(script.chunks.size());
-  script.layers_ticked = words * scenario.layers;
-  script.seals = random.chance(1, 2);
-  if (script.seals && random.chance(1, 2)) {  // the seal sends what is missing
-    script.chunks_submitted = pick(random, 0, script.chunks_submitted);
-    script.layers_ticked = pick(random, 0, script.layers_ticked);
-  }
-}
-
 void make_raw(Random& random, RequestScript& script) {
   uint32_t at = pick(random, 0, 100);
   while (at + 1 < kRawSlotBytes && script.parts.size() < 16) {
@@ -235,7 +202,8 @@ RequestScript make_request(Random& random, const Scenario& scenario, uint32_t ma
   script.is_answered = !random.chance(1, 12);
   const bool is_handoff = script.kind == Kind::kPush || script.kind == Kind::kPull;
   if (is_handoff) {
-    make_handoff(random, scenario, max_tokens, script);
+    script.tokens = make_tokens(random, max_tokens);
+    make_chunks(random, scenario, script);
   } else {
     make_raw(random, script);
   }
@@ -307,6 +275,33 @@ std::string number(uint64_t value) { return std::to_string(value); }
 
 }  // namespace
 
+baton::TokenRange make_tokens(Random& random, uint32_t max_tokens) {
+  baton::TokenRange tokens;
+  tokens.begin = random.chance(1, 3) ? 0 : pick_skewed(random, 0, 90);
+  tokens.end = tokens.begin + pick_skewed(random, 1, max_tokens);
+  return tokens;
+}
+
+void make_chunks(Random& random, const Scenario& scenario, RequestScript& script) {
+  std::vector<uint32_t> ends = {script.tokens.end};
+  for (uint64_t cuts = random.below(5); cuts > 0; --cuts)
+    ends.push_back(pick(random, script.tokens.begin + 1, script.tokens.end));
+  std::sort(ends.begin(), ends.end());
+  ends.erase(std::unique(ends.begin(), ends.end()), ends.end());
+  uint32_t words = 0;
+  for (const uint32_t end : ends) {
+    script.chunks.push_back({end, random.chance(4, 5)});
+    if (script.chunks.back().has_word) ++words;
+  }
+  script.chunks_submitted = static_cast<uint32_t>(script.chunks.size());
+  script.layers_ticked = words * scenario.layers;
+  script.seals = random.chance(1, 2);
+  if (script.seals && random.chance(1, 2)) {  // the seal sends what is missing
+    script.chunks_submitted = pick(random, 0, script.chunks_submitted);
+    script.layers_ticked = pick(random, 0, script.layers_ticked);
+  }
+}
+
 Scenario make_scenario(uint64_t seed, const ScenarioShape& shape) {
   Random random(seed);
   Scenario scenario;
@@ -327,6 +322,10 @@ Scenario make_scenario(uint64_t seed, const ScenarioShape& shape) {
   for (uint32_t i = 0; i < requests; ++i)
     scenario.requests.push_back(make_request(random, scenario, model.max_tokens, shape));
   if (shape.has_plan) make_disturbances(random, scenario);
+  if (shape.has_groups && shape.topology != Topology::kDrawn) {
+    for (uint64_t groups = random.between(1, 2); groups > 0; --groups)
+      make_group(random, shape.topology, model.max_tokens, scenario);
+  }
   return scenario;
 }
 
@@ -340,6 +339,7 @@ std::string describe(const RequestScript& script) {
           "/" + number(script.mover_deadline_ms) + " ms, pace " + number(script.pace) + ", " +
           ending_name(script.ending) + " after " + number(script.ending_after);
   if (!script.is_answered) text += ", not answered";
+  if (script.group != kNoGroup) text += ", of group " + number(script.group);
   if (script.kind == Kind::kWrite || script.kind == Kind::kRead)
     return text + ", " + number(script.parts.size()) + " parts";
   text += ", tokens [" + number(script.tokens.begin) + ", " + number(script.tokens.end) +

@@ -61,6 +61,8 @@ struct RawPart {
   uint32_t length = 0;
 };
 
+inline constexpr uint32_t kNoGroup = UINT32_MAX;
+
 struct RequestScript {
   Kind kind = Kind::kPush;
   uint32_t granter = 0;  // decode, when prefill pushes; prefill, when decode pulls
@@ -74,12 +76,25 @@ struct RequestScript {
   uint32_t pace = 1;          // steps between two acts of the mover
   // hand-off
   baton::TokenRange tokens;
-  std::vector<ChunkScript> chunks;  // partition `tokens`
-  uint32_t chunks_submitted = 0;    // the first of them; seal sends the rest
-  uint32_t layers_ticked = 0;       // at most, over all chunks with a word
+  std::vector<baton::HeadRange> heads;  // of a member of a GrantGroup, by layer group; else empty
+  uint32_t group = kNoGroup;            // index in Scenario::groups
+  std::vector<ChunkScript> chunks;      // partition `tokens`
+  uint32_t chunks_submitted = 0;        // the first of them; seal sends the rest
+  uint32_t layers_ticked = 0;           // at most, over all chunks with a word
   bool seals = true;
   // plain bytes
   std::vector<RawPart> parts;
+};
+
+// Several hand-offs over the same blocks of one Context, which start together.
+struct GroupScript {
+  Kind kind = Kind::kPush;  // kPush: one GrantGroup, a writer each; kPull: a ReadGrant per reader
+  baton::TokenRange tokens;
+  std::vector<uint32_t> members;  // indices in Scenario::requests
+  // Of a GrantGroup.
+  uint32_t target_rank = 0;
+  bool names_heads = false;  // the receiver says who sends which; else assign_senders() does
+  bool allow_gaps = false;
 };
 
 enum class Disturb : uint8_t { kDisconnect, kReconnect, kFreeze, kClose };
@@ -101,6 +116,7 @@ struct Scenario {
   baton_loopback_plan plan{};
   int64_t stall_ms = 0;  // plan.stall_until_ns is this long after the fabric is made; < 0: never
   std::vector<RequestScript> requests;
+  std::vector<GroupScript> groups;
   std::vector<DisturbanceScript> disturbances;
   // Beyond what is promised, in driven time: stalls and freezes of the scenario, and control
   // threads that wait for a core.
@@ -122,6 +138,7 @@ struct ScenarioShape {
   uint32_t max_requests = 16;
   bool has_plan = true;  // faults in `plan`, and disturbances
   bool has_pulls = false;
+  bool has_groups = false;  // where many send to one, or one to many
 };
 
 Scenario make_scenario(uint64_t seed, const ScenarioShape& shape = {});

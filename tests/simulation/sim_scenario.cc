@@ -19,6 +19,7 @@ ScenarioShape make_shape(Random& random) {
   ScenarioShape shape;
   shape.has_plan = false;
   shape.has_pulls = true;
+  shape.has_groups = true;
   shape.max_requests = random.chance(1, 4) ? 32 : 12;
   switch (random.below(4)) {
     case 0:
@@ -179,6 +180,11 @@ SimScenario make_sim_scenario(uint64_t seed, const std::string& capabilities) {
   // Later starts, so that faults find requests in every phase.
   for (RequestScript& request : scenario.base.requests) {
     if (random.chance(1, 4)) request.start_step += static_cast<uint32_t>(random.below(5000));
+  }
+  for (const GroupScript& group : scenario.base.groups) {
+    for (const uint32_t member : group.members)
+      scenario.base.requests[member].start_step =
+          scenario.base.requests[group.members.front()].start_step;
   }
   make_faults(random, is_storm, scenario);
   return scenario;

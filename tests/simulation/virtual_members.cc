@@ -188,6 +188,7 @@ void VirtualRun::turn(uint32_t index) {
       SCOPED_TRACE(running.request->tag());
       running.request->look_at_gates();
     }
+    look_at_group_gates(life);
     const auto longest_ns = static_cast<uint64_t>(scenario_.turn_max_ns);
     schedule_turn(index,
                   world_.now_ns() + static_cast<int64_t>(world_.random().between(200, longest_ns)));
@@ -235,6 +236,7 @@ void VirtualRun::end_life(Life& life, bool is_told) {
     if (running.granter == &life) running.request->on_granter_died(due_ns);
     if (running.mover == &life) running.request->on_mover_died(due_ns);
   }
+  for (const auto& [id, group] : life.groups) group->on_granter_died();
   life.context->close(0).ignore();
   life.memory->unpublish();
   life.context.reset();

@@ -10,8 +10,6 @@ namespace {
 
 constexpr int64_t kMsNs = 1'000'000;
 constexpr int64_t kCheckEveryNs = 50 * kMsNs;
-// A request whose connection is not there waits for it so long.
-constexpr int64_t kPatienceNs = 300 * kMsNs;
 // What is still on its way when all has ended has arrived by then.
 constexpr int64_t kSettleNs = 1'200 * kMsNs;
 
@@ -29,6 +27,7 @@ VirtualRun::VirtualRun(const SimScenario& scenario, bool is_tracing, RunTally* t
     links_.back().script = script;
   }
   requests_.resize(scenario.base.requests.size());
+  groups_.resize(scenario.base.groups.size());
   for (size_t i = 0; i < requests_.size(); ++i) {
     const RequestScript& script = scenario.base.requests[i];
     for (uint32_t link = 0; link < links_.size(); ++link) {
@@ -51,6 +50,7 @@ VirtualRun::~VirtualRun() {
     life->context.reset();
     life->impl.reset();
   }
+  groups_.clear();
   requests_.clear();
   world_.set_fabric(nullptr);
   baton_loopback_fabric_destroy(fabric_);
@@ -128,7 +128,12 @@ void VirtualRun::step_requests() {
     const RequestScript& script = scenario_.base.requests[i];
     if (running.is_skipped || step < script.start_step) continue;
     if (running.request == nullptr || !running.request->is_started()) {
-      if (!is_settling_) start_request(i);
+      if (is_settling_) continue;
+      if (script.group == kNoGroup) {
+        start_request(i);
+      } else if (scenario_.base.groups[script.group].members.front() == i) {
+        start_group(script.group);
+      }
       continue;
     }
     // Whoever is frozen, or within a call, does nothing.
@@ -138,7 +143,7 @@ void VirtualRun::step_requests() {
       is_awake = is_awake && one.frozen_until_ns <= world_.now_ns() && one.blocked == 0;
     }
     if (!is_awake || running.request->is_over()) continue;
-    SCOPED_TRACE(running.request->describe());
+    SCOPED_TRACE(running.request->tag());  // short: this is most of what a run does
     running.request->step(step);
     if (running.request->is_busy()) tick_at(world_.now_ns() + kStepNs);
     if (!running.request->acted()) continue;
@@ -152,7 +157,7 @@ void VirtualRun::start_request(size_t index) {
   Running& running = requests_[index];
   const RequestScript& script = scenario_.base.requests[index];
   Link& link = links_[running.link];
-  const int64_t due_ns = start_ns_ + script.start_step * kStepNs + kPatienceNs;
+  const int64_t due_ns = start_ns_ + script.start_step * kStepNs + kRequestPatienceNs;
   const bool can_start = is_up(link) && is_usable(script.granter) && is_usable(script.mover);
   if (!can_start) {
     if (world_.now_ns() > due_ns) running.is_skipped = true;
@@ -161,23 +166,37 @@ void VirtualRun::start_request(size_t index) {
   Life* granter = seats_[script.granter].life;
   Life* mover = seats_[script.mover].life;
   if (seats_[script.granter].frozen_until_ns > world_.now_ns()) return;
-  if (running.request == nullptr || running.granter != granter || running.mover != mover) {
-    const auto party = [](Life& life) {
-      return Party{&*life.context, life.memory.get(), &life.is_closed, &life.shadow};
-    };
-    running.granter = granter;
-    running.mover = mover;
-    running.request =
-        std::make_unique<Request>(static_cast<uint32_t>(index), scenario_.base, party(*granter),
-                                  party(*mover), world_.now(), &tally_->requests);
-  }
+  if (running.request == nullptr || running.granter != granter || running.mover != mover)
+    make_request(index);
   Request& request = *running.request;
   SCOPED_TRACE(request.describe());
   if (!request.start(granter->peers[script.mover], step_number(), link.disturbed.back())) {
     // No memory is free: somebody has to end first.
-    if (world_.now_ns() > due_ns + 40'000 * kMsNs) running.is_skipped = true;
+    if (world_.now_ns() > due_ns + kMemoryPatienceNs) running.is_skipped = true;
     return;
   }
+  note_started(index);
+}
+
+Party VirtualRun::party_of(Life& life) const {
+  return Party{&*life.context, life.memory.get(), &life.is_closed, &life.shadow};
+}
+
+void VirtualRun::make_request(size_t index) {
+  Running& running = requests_[index];
+  const RequestScript& script = scenario_.base.requests[index];
+  running.granter = seats_[script.granter].life;
+  running.mover = seats_[script.mover].life;
+  running.request = std::make_unique<Request>(static_cast<uint32_t>(index), scenario_.base,
+                                              party_of(*running.granter), party_of(*running.mover),
+                                              world_.now(), &tally_->requests);
+}
+
+void VirtualRun::note_started(size_t index) {
+  Running& running = requests_[index];
+  const RequestScript& script = scenario_.base.requests[index];
+  const Link& link = links_[running.link];
+  Request& request = *running.request;
   running.connection = link.connections - 1;
   if (link.disturbed.back()) request.disturb();
   if (!request.is_started()) {
@@ -185,7 +204,7 @@ void VirtualRun::start_request(size_t index) {
     return;
   }
   world_.note(script.granter, "grants", index, request.grant_id().value);
-  granter->grants[request.grant_id()] = &request;
+  running.granter->grants[request.grant_id()] = &request;
   wake(script.granter);
 }
 
@@ -218,6 +237,7 @@ void VirtualRun::check_outcomes() {
     if (!request.is_over()) continue;
     request.check_outcome(links_[running.link].disturbed[running.connection], !hurt_paths_.empty());
   }
+  check_group_outcomes();
 }
 
 void VirtualRun::check_memory(const char* when) {
@@ -233,6 +253,9 @@ void VirtualRun::close_all() {
   if (world_.random().chance(1, 2)) {
     for (Running& running : requests_) {
       if (running.request != nullptr) running.request->drop_handles();
+    }
+    for (const std::unique_ptr<RequestGroup>& group : groups_) {
+      if (group != nullptr) group->drop_handle();
     }
   }
   for (const std::unique_ptr<Life>& life : lives_) {

@@ -20,6 +20,7 @@
 #include "src/api/context_impl.h"
 #include "tests/simulation/memory.h"
 #include "tests/simulation/request.h"
+#include "tests/simulation/request_group.h"
 #include "tests/simulation/shadow.h"
 #include "tests/simulation/sim_network.h"
 #include "tests/simulation/sim_scenario.h"
@@ -36,6 +37,10 @@ struct RunTally {
   uint64_t placed_bytes = 0;
   int64_t virtual_ns = 0;
 };
+
+// A request whose connection is not there waits for it so long; one that finds no memory longer.
+inline constexpr int64_t kRequestPatienceNs = 300'000'000;
+inline constexpr int64_t kMemoryPatienceNs = 40'000'000'000;
 
 class VirtualRun {
  public:
@@ -65,6 +70,7 @@ class VirtualRun {
     std::map<baton::PeerId, uint32_t> indices;
     std::map<baton::GrantId, Request*> grants;
     std::map<baton::TransferId, Request*> transfers;
+    std::map<baton::GrantGroupId, RequestGroup*> groups;
   };
   // Where one process at a time has the name.
   struct Seat {
@@ -124,6 +130,13 @@ class VirtualRun {
   bool hurt_path(uint32_t path);  // false: it is not connected
   void disturb_link_of(const baton_loopback_path_info& path);
 
+  // virtual_groups.cc
+  bool can_start_group(const GroupScript& script) const;
+  void skip_group(const GroupScript& script);
+  void start_group(uint32_t index);
+  void look_at_group_gates(const Life& granter);
+  void check_group_outcomes();
+
   // virtual_faults.cc
   void on_post(uint32_t path);
   // `path`: the one that posted, of a fault that waited for that; UINT32_MAX: none.
@@ -138,6 +151,9 @@ class VirtualRun {
   void tick();
   void tick_at(int64_t at_ns);
   void start_request(size_t index);
+  Party party_of(Life& life) const;
+  void make_request(size_t index);
+  void note_started(size_t index);
   void step_requests();
   void check_in_time();
   bool all_over() const;
@@ -156,6 +172,7 @@ class VirtualRun {
   std::vector<Seat> seats_;
   std::vector<Link> links_;
   std::vector<Running> requests_;
+  std::vector<std::unique_ptr<RequestGroup>> groups_;  // null: not begun, or skipped
   std::set<uint32_t> hurt_paths_;
   uint64_t posts_ = 0;
   int64_t start_ns_ = 0;

@@ -1,5 +1,6 @@
 // What the simulation in virtual time is good for rests on this: the same seed is the same run. The
 // seeds themselves are run by baton-sim (tests/simulation/CMakeLists.txt).
+#include <gtest/gtest-spi.h>
 #include <gtest/gtest.h>
 
 #include "tests/simulation/virtual_run.h"
@@ -89,6 +90,26 @@ TEST(Shadow, LetsOnlyOpenPiecesBeWritten) {
   EXPECT_NE(shadow.check(memory.data() + 39, 2, 7), "");
   shadow.close(memory.data() + 30);
   EXPECT_NE(shadow.check(memory.data() + 29, 2, 7), "");
+}
+
+// Of three readers one may still read: the blocks are nobody else's.
+TEST(ContextMemory, BlocksInUseAreNotGivenBack) {
+  const Scenario scenario = make_scenario(1);
+  ContextMemory memory(scenario.contexts[0]);
+  baton::base::Random random(1);
+  BlockLists blocks;
+  ASSERT_TRUE(memory.take_blocks(Way::kOut, {0, 1}, random, &blocks));
+  for (int reader = 0; reader < 2; ++reader) memory.begin_use(Way::kOut, blocks);
+  memory.end_use(Way::kOut, blocks);
+  testing::TestPartResultArray results;
+  {
+    const testing::ScopedFakeTestPartResultReporter reporter(
+        testing::ScopedFakeTestPartResultReporter::INTERCEPT_ONLY_CURRENT_THREAD, &results);
+    memory.give_back(Way::kOut, blocks);
+  }
+  EXPECT_GT(results.size(), 0);
+  memory.end_use(Way::kOut, blocks);
+  memory.give_back(Way::kOut, blocks);
 }
 
 }  // namespace
