@@ -54,6 +54,10 @@ struct Tally {
   uint64_t groups_failed = 0;
 };
 
+// What besides its requests has hurt a connection. Whoever loses a Path learns of it, so that both
+// sides still end alike.
+enum class Hurt : uint8_t { kNone, kLastPath, kOtherwise };
+
 class RequestGroup;
 
 class Request final : public PieceOwner {
@@ -124,9 +128,9 @@ class Request final : public PieceOwner {
   // The script's will, with nothing in its way: DONE. In a group it takes all members.
   bool wants_done() const;
   bool should_be_done() const;
-  // After both ended. `is_disturbed`: the connection was hurt by something besides this request.
+  // After both ended. `hurt`: what happened to the connection besides this request.
   // `may_repeat`: a Path died, so that bytes went over another one again.
-  void check_outcome(bool is_disturbed, bool may_repeat = false) const;
+  void check_outcome(Hurt hurt, bool may_repeat = false) const;
   // Nobody's handle is left.
   void drop_handles();
   // Empty, or why it takes too long.
@@ -166,6 +170,7 @@ class Request final : public PieceOwner {
   void pull(baton::GrantId grant);
   void on_read_grant_ended(const baton::Event& event);
   void on_pull_ended(const baton::Event& event);
+  void check_both_ends(Hurt hurt) const;
   void check_pull_outcome(bool is_disturbed) const;
 
   // request.cc, request_act.cc, request_check.cc

@@ -16,6 +16,11 @@ constexpr int64_t kMsNs = 1'000'000;
 // What the promise says, counted from the deadline or the cancel.
 constexpr int64_t kPromisedNs = 2'000 * kMsNs;
 
+bool says_lost(const baton::Status& end) {
+  return end.code() == StatusCode::kPeerLost || end.code() == StatusCode::kPathLost ||
+         end.code() == StatusCode::kInDoubt;
+}
+
 }  // namespace
 
 void Request::check_units(const baton::GrantRecord& record) const {
@@ -75,7 +80,28 @@ void Request::check_record(uint64_t bytes) const {
   EXPECT_EQ(transfer_record_.posts, units_.size());
 }
 
-void Request::check_outcome(bool is_disturbed, bool may_repeat) const {
+// Both ends of a hand-off, whichever way the bytes went.
+void Request::check_both_ends(Hurt hurt) const {
+  const bool is_push = script_.kind == Kind::kPush;
+  // DONE on the side that is told is the other one's word.
+  const baton::Status& told = is_push ? *transfer_end_ : *grant_end_;
+  const baton::Status& verdict = is_push ? *grant_end_ : *transfer_end_;
+  EXPECT_TRUE(!told.is_ok() || verdict.is_ok());
+  if (hurt == Hurt::kOtherwise) {  // they may differ, if one has lost the other
+    EXPECT_TRUE(verdict.code() == told.code() || says_lost(verdict) || says_lost(told));
+    return;
+  }
+  // One that came too late to be heard of has no verdict to adopt.
+  const bool was_late = is_push &&
+                        transfer_end_->message().find("the Grant has ended") != std::string::npos &&
+                        (!has_transfer_record_ || transfer_record_.posts == 0);
+  if (!was_late) {
+    EXPECT_EQ(verdict.code(), told.code());
+  }
+}
+
+void Request::check_outcome(Hurt hurt, bool may_repeat) const {
+  const bool is_disturbed = hurt != Hurt::kNone;
   if (!is_started()) return;
   SCOPED_TRACE(describe());
   ASSERT_TRUE(grant_end_.has_value());
@@ -96,17 +122,7 @@ void Request::check_outcome(bool is_disturbed, bool may_repeat) const {
     EXPECT_NE(end->code(), StatusCode::kPathLost);
     EXPECT_NE(end->code(), StatusCode::kPeerLost);
   }
-  if (is_push && transfer_end_.has_value()) {
-    EXPECT_TRUE(!transfer_end_->is_ok() || grant_end_->is_ok());
-    EXPECT_TRUE(!grant_end_->is_ok() || transfer_end_->is_ok() || is_disturbed);
-    // One code on both sides; but one that came too late to be heard of has no verdict to adopt.
-    const bool was_late =
-        transfer_end_->message().find("the Grant has ended") != std::string::npos &&
-        (!has_transfer_record_ || transfer_record_.posts == 0);
-    if (!is_disturbed && !was_late) {
-      EXPECT_EQ(grant_end_->code(), transfer_end_->code());
-    }
-  }
+  if (is_handoff() && transfer_end_.has_value()) check_both_ends(hurt);
   if (script_.kind == Kind::kPull) {
     check_pull_outcome(is_disturbed);
     return;

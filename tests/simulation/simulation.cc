@@ -401,7 +401,8 @@ void Simulation::check_outcomes() {
     if (!request.is_started()) continue;
     EXPECT_TRUE(request.is_over()) << request.describe();
     if (!request.is_over()) continue;
-    request.check_outcome(links_[running.link].disturbed[running.connection]);
+    request.check_outcome(links_[running.link].disturbed[running.connection] ? Hurt::kOtherwise
+                                                                             : Hurt::kNone);
   }
 }
 

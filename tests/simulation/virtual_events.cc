@@ -140,7 +140,11 @@ void VirtualRun::on_peer_event(Life& life, const Event& event) {
   }
   EXPECT_EQ(event.status.message().find("protocol error"), std::string::npos)
       << event.status.to_string();
-  EXPECT_TRUE(event.status.code() == StatusCode::kPeerLost ||
+  // Who dialled and could open no Path says why.
+  const bool is_unopened =
+      event.status.code() == StatusCode::kExhausted &&
+      event.status.message().find("the peer opens no path") != std::string::npos;
+  EXPECT_TRUE(is_unopened || event.status.code() == StatusCode::kPeerLost ||
               event.status.code() == StatusCode::kPathLost)
       << event.status.to_string();
   const auto found = life.indices.find(event.peer);
@@ -151,10 +155,9 @@ void VirtualRun::on_peer_event(Life& life, const Event& event) {
   for (const Link& link : links_) {
     const bool is_it = (link.script.dialer == life.seat && link.script.listener == other) ||
                        (link.script.listener == life.seat && link.script.dialer == other);
-    if (!is_it || link.disturbed.empty()) continue;
-    EXPECT_TRUE(link.disturbed.back() || is_ending_)
-        << name_of(life.seat) << " lost " << name_of(other)
-        << " without a cause: " << event.status.to_string();
+    if (!is_it || link.hurt.empty()) continue;
+    EXPECT_TRUE(link.is_hurt() || is_ending_) << name_of(life.seat) << " lost " << name_of(other)
+                                              << " without a cause: " << event.status.to_string();
   }
   look_at_links();
 }
@@ -183,7 +186,7 @@ void VirtualRun::look_at_links() {
     const bool is_now = is_up(link);
     if (is_now && !link.was_up) {
       ++link.connections;
-      link.disturbed.push_back(std::exchange(link.is_hurt_early, false));
+      link.hurt.push_back(std::exchange(link.hurt_early, Hurt::kNone));
     }
     link.was_up = is_now;
     if (is_ending_ || is_now || !is_down(link) || link.is_dialling) continue;
@@ -215,10 +218,10 @@ void VirtualRun::dial(uint32_t index) {
   });
 }
 
-void VirtualRun::disturb(uint32_t link) {
+void VirtualRun::disturb(uint32_t link, Hurt how) {
   Link& one = links_[link];
-  if (!one.disturbed.empty()) one.disturbed.back() = true;
-  if (!one.was_up) one.is_hurt_early = true;
+  if (!one.hurt.empty()) one.hurt.back() = std::max(one.hurt.back(), how);
+  if (!one.was_up) one.hurt_early = std::max(one.hurt_early, how);
   for (Running& running : requests_) {
     if (running.request != nullptr && running.link == link &&
         running.connection + 1 == one.connections)
@@ -253,7 +256,7 @@ bool VirtualRun::hurt_path(uint32_t path) {
   if (has_other) return true;
   for (uint32_t link = 0; link < links_.size(); ++link) {
     if (std::minmax(links_[link].script.dialer, links_[link].script.listener) == ends)
-      disturb(link);
+      disturb(link, Hurt::kLastPath);
   }
   return true;
 }

@@ -38,7 +38,7 @@ void VirtualRun::start_group(uint32_t index) {
     make_request(member);
     members.push_back(requests_[member].request.get());
     movers.push_back(granter->peers[scenario_.base.requests[member].mover]);
-    may_fail.push_back(links_[requests_[member].link].disturbed.back());
+    may_fail.push_back(links_[requests_[member].link].is_hurt());
   }
   groups_[index] = std::make_unique<RequestGroup>(index, scenario_.base, party_of(*granter),
                                                   std::move(members), &tally_->requests);

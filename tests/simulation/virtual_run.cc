@@ -170,7 +170,7 @@ void VirtualRun::start_request(size_t index) {
     make_request(index);
   Request& request = *running.request;
   SCOPED_TRACE(request.describe());
-  if (!request.start(granter->peers[script.mover], step_number(), link.disturbed.back())) {
+  if (!request.start(granter->peers[script.mover], step_number(), link.is_hurt())) {
     // No memory is free: somebody has to end first.
     if (world_.now_ns() > due_ns + kMemoryPatienceNs) running.is_skipped = true;
     return;
@@ -198,7 +198,7 @@ void VirtualRun::note_started(size_t index) {
   const Link& link = links_[running.link];
   Request& request = *running.request;
   running.connection = link.connections - 1;
-  if (link.disturbed.back()) request.disturb();
+  if (link.is_hurt()) request.disturb();
   if (!request.is_started()) {
     running.is_skipped = true;
     return;
@@ -235,7 +235,7 @@ void VirtualRun::check_outcomes() {
     if (!request.is_started()) continue;
     EXPECT_TRUE(request.is_over()) << request.describe();
     if (!request.is_over()) continue;
-    request.check_outcome(links_[running.link].disturbed[running.connection], !hurt_paths_.empty());
+    request.check_outcome(links_[running.link].hurt[running.connection], !hurt_paths_.empty());
   }
   check_group_outcomes();
 }

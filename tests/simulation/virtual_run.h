@@ -84,9 +84,10 @@ class VirtualRun {
   struct Link {
     LinkScript script;
     uint32_t connections = 0;
-    std::vector<bool> disturbed;  // per connection
+    std::vector<Hurt> hurt;  // per connection
     bool was_up = false;
-    bool is_hurt_early = false;  // before it was up
+    Hurt hurt_early = Hurt::kNone;  // before it was up
+    bool is_hurt() const { return !hurt.empty() && hurt.back() != Hurt::kNone; }
     bool is_dialling = false;
   };
   struct Running {
@@ -123,7 +124,7 @@ class VirtualRun {
   void dial(uint32_t link);
   bool is_up(const Link& link) const;
   bool is_down(const Link& link) const;
-  void disturb(uint32_t link);
+  void disturb(uint32_t link, Hurt how = Hurt::kOtherwise);
   void disturb_links_of(uint32_t seat);
   // A Path is going, or of no use. What runs over the others of its link goes on; without others
   // the link is disturbed.
