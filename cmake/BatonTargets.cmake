@@ -54,6 +54,15 @@ function(baton_test name)
                ENVIRONMENT "${BATON_TEST_ENVIRONMENT}")
 endfunction()
 
+# Another ctest entry of a baton_test's program, with other arguments.
+function(baton_test_again name program)
+  add_test(NAME ${name} COMMAND ${program} ${ARGN})
+  foreach(property IN ITEMS TIMEOUT LABELS ENVIRONMENT)
+    get_test_property(${program} ${property} value)
+    set_tests_properties(${name} PROPERTIES ${property} "${value}")
+  endforeach()
+endfunction()
+
 # A fuzz target: SOURCES define LLVMFuzzerTestOneInput; CORPUS is a folder of seed inputs. With BATON_FUZZ it is a
 # libFuzzer program; otherwise one that runs its corpus once. Both are ctest entries that run the corpus.
 function(baton_fuzz name)

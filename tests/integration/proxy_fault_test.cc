@@ -1,6 +1,7 @@
 // Two Contexts with a proxy between them that cuts, stalls and delays their control connection and
-// their data socket apart from each other: verdicts by their codes on both sides, every byte of
-// both pools (promises 1 to 4), and a new connection afterwards.
+// their data socket apart from each other, under hand-offs that are pushed and such as are pulled:
+// verdicts by their codes on both sides, every byte of both pools (promises 1 to 4), and a new
+// connection afterwards.
 #include <gtest/gtest.h>
 
 #include <chrono>
@@ -31,21 +32,26 @@ int64_t since_ms(Clock::time_point start) {
 
 class ProxyTest : public testing::Test {
  protected:
-  explicit ProxyTest(bool decode_dials) : rig_({.decode_dials = decode_dials}) { rig_.connect(); }
+  explicit ProxyTest(bool decode_dials, By by = By::kPush)
+      : rig_({.by = by, .decode_dials = decode_dials}),
+        without_verdict_(by == By::kPush ? StatusCode::kInDoubt : StatusCode::kPeerLost),
+        fenced_(by == By::kPush ? StatusCode::kDeadlineExceeded : StatusCode::kInDoubt) {
+    rig_.connect();
+  }
   ~ProxyTest() override {
     RecordProperty("bytes_checked", std::to_string(rig_.checked_bytes()));
     RecordProperty("foreign_bytes", std::to_string(rig_.foreign_bytes()));
   }
 
   // All layers but the last are ticked, and the first has arrived: it cannot be done already.
-  ProxyRig::HandOff start_in_the_middle(uint32_t deadline_ms = 20000) {
+  HandOff start_in_the_middle(uint32_t deadline_ms = 20000) {
     auto handoff = rig_.start(kLayers - 1, deadline_ms);
-    require_ok(handoff.grant.gate(0).wait(20000), "Gate::wait");
+    require_ok(handoff.target.gate(0).wait(20000), "Gate::wait");
     return handoff;
   }
-  static void expect_codes(const ProxyRig::Ends& ends, StatusCode grant, StatusCode transfer) {
-    EXPECT_EQ(ends.grant.code(), grant) << ends.grant.to_string();
-    EXPECT_EQ(ends.transfer.code(), transfer) << ends.transfer.to_string();
+  static void expect_codes(const ProxyRig::Ends& ends, StatusCode target, StatusCode source) {
+    EXPECT_EQ(ends.target.code(), target) << ends.target.to_string();
+    EXPECT_EQ(ends.source.code(), source) << ends.source.to_string();
   }
   void expect_new_peers() {
     EXPECT_TRUE(rig_.wait_disconnected());
@@ -53,19 +59,31 @@ class ProxyTest : public testing::Test {
   }
 
   ProxyRig rig_;
+  // How the source's side ends when it does not hear how the target's ended, and the peer is lost.
+  StatusCode without_verdict_;
+  // And when data stands still past the deadline: a reader says how it ended when its Path is
+  // fenced, for which the source does not wait.
+  StatusCode fenced_;
 };
 
-// Who dials, and how a cut looks.
-class ProxyCut : public ProxyTest, public testing::WithParamInterface<std::tuple<bool, Cut>> {
+// Who dials, how a cut looks, and how the bytes move.
+class ProxyCut : public ProxyTest, public testing::WithParamInterface<std::tuple<bool, Cut, By>> {
  protected:
-  ProxyCut() : ProxyTest(std::get<0>(GetParam())) {}
+  ProxyCut() : ProxyTest(std::get<0>(GetParam()), std::get<2>(GetParam())) {}
   static Cut cut() { return std::get<1>(GetParam()); }
 };
 
-// Who dials.
-class ProxyStall : public ProxyTest, public testing::WithParamInterface<bool> {
+// Who dials, and how a cut looks: without a hand-off, or before one.
+class ProxyCutOther : public ProxyTest, public testing::WithParamInterface<std::tuple<bool, Cut>> {
  protected:
-  ProxyStall() : ProxyTest(GetParam()) {}
+  ProxyCutOther() : ProxyTest(std::get<0>(GetParam())) {}
+  static Cut cut() { return std::get<1>(GetParam()); }
+};
+
+// Who dials, and how the bytes move.
+class ProxyStall : public ProxyTest, public testing::WithParamInterface<std::tuple<bool, By>> {
+ protected:
+  ProxyStall() : ProxyTest(std::get<0>(GetParam()), std::get<1>(GetParam())) {}
 };
 
 TEST_P(ProxyCut, ControlLostWhileDataFlows) {
@@ -74,10 +92,12 @@ TEST_P(ProxyCut, ControlLostWhileDataFlows) {
   rig_.proxy().cut(rig_.control(), cut());
   const auto ends = rig_.finish(handoff);
   EXPECT_LT(since_ms(start), kSoonMs);
-  expect_codes(ends, StatusCode::kPeerLost, StatusCode::kInDoubt);
-  EXPECT_NE(ends.transfer.message().find("PEER_LOST"), std::string::npos)
-      << ends.transfer.to_string();
-  EXPECT_EQ(handoff.transfer.failed_blocks().size(), 40u);
+  expect_codes(ends, StatusCode::kPeerLost, without_verdict_);
+  EXPECT_NE(ends.source.to_string().find("PEER_LOST"), std::string::npos)
+      << ends.source.to_string();
+  if (handoff.by == By::kPush) {
+    EXPECT_EQ(handoff.source.transfer().failed_blocks().size(), 40u);
+  }
   expect_new_peers();
 }
 
@@ -109,9 +129,9 @@ TEST_P(ProxyCut, ControlLostBeforeTheVerdict) {
   auto handoff = start_in_the_middle();
   rig_.proxy().stall(rig_.control(), rig_.to_prefill());
   require_ok(handoff.word.advance_to(kLayers), "advance_to");
-  require_ok(handoff.grant.wait(20000), "Grant::wait");
+  require_ok(handoff.target.wait(20000), "wait");
   rig_.proxy().cut(rig_.control(), cut());
-  expect_codes(rig_.finish(handoff), StatusCode::kOk, StatusCode::kInDoubt);
+  expect_codes(rig_.finish(handoff), StatusCode::kOk, without_verdict_);
   expect_new_peers();
 }
 
@@ -206,7 +226,7 @@ TEST_P(ProxyStall, SilentControlIsADeadPeer) {
     rig_.proxy().stall(rig_.control(), to_prefill ? rig_.to_prefill() : rig_.to_decode());
     const auto ends = rig_.finish(handoff);
     EXPECT_LT(since_ms(start), 1500 + 2000 + kSoonMs);
-    expect_codes(ends, StatusCode::kPeerLost, StatusCode::kInDoubt);
+    expect_codes(ends, StatusCode::kPeerLost, without_verdict_);
     expect_new_peers();
     rig_.prefill().disconnect(rig_.prefill().peers().front()).ignore();
     EXPECT_TRUE(rig_.wait_disconnected());
@@ -223,7 +243,7 @@ TEST_P(ProxyStall, StalledDataEndsAtTheDeadlineAndItsLateBytesNeverLand) {
   ASSERT_TRUE(rig_.proxy().wait_forwarded(rig_.data(), rig_.to_decode(), middle));
   const auto ends = rig_.finish(handoff);
   EXPECT_LT(since_ms(start), 1000 + 2000 + kSoonMs);
-  expect_codes(ends, StatusCode::kDeadlineExceeded, StatusCode::kDeadlineExceeded);
+  expect_codes(ends, StatusCode::kDeadlineExceeded, fenced_);
   rig_.proxy().resume(rig_.data(), rig_.to_decode());
   EXPECT_TRUE(rig_.proxy().wait_over(rig_.data()));
   expect_new_peers();
@@ -234,7 +254,7 @@ TEST_P(ProxyStall, StalledDataGoesOnWhenItMay) {
   rig_.proxy().stall_after(rig_.data(), rig_.to_decode(), middle);
   auto handoff = rig_.start(kLayers);
   ASSERT_TRUE(rig_.proxy().wait_forwarded(rig_.data(), rig_.to_decode(), middle));
-  EXPECT_FALSE(handoff.grant.all().is_open());
+  EXPECT_FALSE(handoff.target.all().is_open());
   rig_.proxy().resume(rig_.data(), rig_.to_decode());
   expect_codes(rig_.finish(handoff), StatusCode::kOk, StatusCode::kOk);
 }
@@ -250,7 +270,7 @@ TEST_P(ProxyStall, SlowConnectionsChangeNothing) {
   // And a cancel that comes late is a cancel.
   rig_.source().memory().fill_pattern(test_seed());
   auto other = start_in_the_middle();
-  other.transfer.cancel("preempted");
+  other.source.cancel("preempted");
   expect_codes(rig_.finish(other), StatusCode::kCancelled, StatusCode::kCancelled);
   EXPECT_EQ(rig_.prefill().peers().size(), 1u);
 }
@@ -293,7 +313,7 @@ TEST_P(ProxyCut, DataCutMidFrameAtManyOffsets) {
 }
 
 // A dial ends in an error that says so, and the next one is well.
-TEST_P(ProxyCut, HelloAndProofCutAtManyOffsets) {
+TEST_P(ProxyCutOther, HelloAndProofCutAtManyOffsets) {
   rig_.prefill().disconnect(rig_.prefill().peers().front()).ignore();
   ASSERT_TRUE(rig_.wait_disconnected());
   struct Case {
@@ -328,7 +348,7 @@ TEST_P(ProxyCut, HelloAndProofCutAtManyOffsets) {
 }
 
 // Raw writes and reads that are half done: nothing lands on either side after their ends.
-TEST_P(ProxyCut, RawTransfersHalfDone) {
+TEST_P(ProxyCutOther, RawTransfersHalfDone) {
   for (const bool write : {true, false}) {
     SCOPED_TRACE(write ? "write" : "read");
     rig_.source().memory().fill_pattern(test_seed());
@@ -366,15 +386,35 @@ TEST_P(ProxyCut, RawTransfersHalfDone) {
 }
 
 std::string dialer_name(bool decode_dials) { return decode_dials ? "DecodeDials" : "PrefillDials"; }
-INSTANTIATE_TEST_SUITE_P(Tcp, ProxyCut,
+std::string cut_name(Cut cut) { return cut == Cut::kReset ? "Reset" : "Finish"; }
+std::string cut_test_name(const testing::TestParamInfo<ProxyCut::ParamType>& info) {
+  return dialer_name(std::get<0>(info.param)) + cut_name(std::get<1>(info.param));
+}
+std::string stall_test_name(const testing::TestParamInfo<ProxyStall::ParamType>& info) {
+  return dialer_name(std::get<0>(info.param));
+}
+INSTANTIATE_TEST_SUITE_P(Pushed, ProxyCut,
+                         testing::Combine(testing::Bool(),
+                                          testing::Values(Cut::kReset, Cut::kFinish),
+                                          testing::Values(By::kPush)),
+                         cut_test_name);
+INSTANTIATE_TEST_SUITE_P(Pulled, ProxyCut,
+                         testing::Values(std::tuple(true, Cut::kReset, By::kPull),
+                                         std::tuple(false, Cut::kFinish, By::kPull)),
+                         cut_test_name);
+INSTANTIATE_TEST_SUITE_P(Tcp, ProxyCutOther,
                          testing::Combine(testing::Bool(),
                                           testing::Values(Cut::kReset, Cut::kFinish)),
                          [](const auto& one) {
                            return dialer_name(std::get<0>(one.param)) +
-                                  (std::get<1>(one.param) == Cut::kReset ? "Reset" : "Finish");
+                                  cut_name(std::get<1>(one.param));
                          });
-INSTANTIATE_TEST_SUITE_P(Tcp, ProxyStall, testing::Bool(),
-                         [](const auto& one) { return dialer_name(one.param); });
+INSTANTIATE_TEST_SUITE_P(Pushed, ProxyStall,
+                         testing::Combine(testing::Bool(), testing::Values(By::kPush)),
+                         stall_test_name);
+INSTANTIATE_TEST_SUITE_P(Pulled, ProxyStall,
+                         testing::Combine(testing::Bool(), testing::Values(By::kPull)),
+                         stall_test_name);
 
 }  // namespace
 }  // namespace baton_test

@@ -1,24 +1,26 @@
 // ProxyRig: two Contexts of this process that know each other through a TcpProxy only, a pool each,
-// and the checks that hold after a hand-off whatever happened to their connections:
+// and the checks that hold after a hand-off, pushed or pulled, whatever happened to their
+// connections:
 //
-//  - at the Transfer's verdict the source is overwritten, at the Grant's the target is looked at
-//  and
+//  - at the source's verdict the source is overwritten, at the target's the target is looked at and
 //    poisoned: both at once, each on a thread of its own
-//  - the target held nothing but poison and the source's bytes as they were while the Transfer
-//    lived; layers whose Gate opened well are complete; a Grant that is DONE is complete
-//  - a Transfer is DONE only if its Grant is; each has exactly one event
+//  - the target held nothing but poison and the source's bytes as they were while the source's side
+//    lived; layers whose Gate opened well are complete; a target's side that is DONE is complete
+//  - the source's side is DONE only if the target's is; each has exactly one event
 #pragma once
 
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "tests/integration/hand_off.h"
 #include "tests/integration/rig.h"
 #include "tests/support/tcp_proxy.h"
 
 namespace baton_test {
 
 struct ProxyRigOptions {
+  By by = By::kPush;
   bool decode_dials = true;  // else prefill does
   uint32_t paths = 1;        // data sockets
   uint32_t heartbeat_interval_ms = 300;
@@ -32,15 +34,10 @@ class ProxyRig {
   static constexpr uint64_t kPayloadBytes = uint64_t{640} * 4096;
   static PoolShape shape();
 
-  struct HandOff {
-    baton::Grant grant;
-    baton::Transfer transfer;
-    baton::ProgressWord word;
-  };
   // How both sides ended.
   struct Ends {
-    baton::Status grant;
-    baton::Status transfer;
+    baton::Status target;
+    baton::Status source;
   };
 
   explicit ProxyRig(const ProxyRigOptions& options);
@@ -70,7 +67,7 @@ class ProxyRig {
   bool wait_disconnected();
 
   void fill_source();
-  // A Grant, its offer and the push; `layers` of kTokens are ticked.
+  // A hand-off that is taken up; `layers` of kTokens are ticked.
   HandOff start(uint32_t layers, uint32_t deadline_ms = 20000);
   // Waits for both ends, and checks them.
   Ends finish(HandOff& handoff);
@@ -85,7 +82,7 @@ class ProxyRig {
   baton::Context& acceptor() { return options_.decode_dials ? *prefill_ : *decode_; }
   bool is_open(uint32_t ordinal) const;
   void check_target(const HandOff& handoff, const baton::Status& end);
-  void check_events(const Ends& ends);
+  void check_events(const HandOff& handoff, const Ends& ends);
 
   ProxyRigOptions options_;
   std::unique_ptr<baton::Context> prefill_;
@@ -97,7 +94,8 @@ class ProxyRig {
   std::vector<uint8_t> expected_;  // the target after a complete hand-off
   TcpProxy::Stream control_;
   std::vector<uint32_t> data_;  // ordinals of the live data sockets
-  baton::PeerId prefill_peer_;
+  baton::PeerId prefill_peer_;  // as decode knows it
+  baton::PeerId decode_peer_;
   uint32_t handoffs_ = 0;
   uint64_t checked_bytes_ = 0;
   uint64_t foreign_bytes_ = 0;
