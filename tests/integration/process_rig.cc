@@ -64,6 +64,24 @@ baton::Transfer start_push(baton::Context& context, Pool& source, const std::str
   return require(context.push(push), "push");
 }
 
+baton::ReadGrantRequest read_request(baton::PeerId peer, baton::CacheId cache, uint32_t deadline_ms,
+                                     const std::string& tag) {
+  baton::ReadGrantRequest request;
+  request.peer = peer;
+  request.cache = cache;
+  request.target_cache = "kv";
+  request.tag = tag;
+  request.tokens = kTokens;
+  request.block_lists = {blocks(1)};
+  request.deadline_ms = deadline_ms;
+  return request;
+}
+
+baton::Pull start_pull(baton::Context& context, Pool& target, const std::string& tag) {
+  const auto offer = require(context.wait_offer(tag, 20000), "wait_offer");
+  return require(context.pull({offer.id, target.cache(), {blocks(2)}, 0}), "pull");
+}
+
 std::vector<uint8_t> big_expected(uint64_t seed) {
   // Made once: it is asked for at every verdict.
   static std::map<uint64_t, Pool> sources;
@@ -105,10 +123,12 @@ uint32_t to_number(const std::string& text) { return static_cast<uint32_t>(std::
 
 void say(const std::string& line) { std::cout << line << std::endl; }
 
-// "ENDED state", and then "CODE code".
-void say_end(baton::State state, const baton::Status& status) {
-  say("ENDED " + std::string(baton::state_name(state)));
-  say("CODE " + std::string(baton::status_code_name(status.code())));
+// Waits for it, and says "ENDED state", then "CODE code".
+template <typename End>
+void say_end(const End& end) {
+  end.wait(30000).ignore();
+  say("ENDED " + std::string(baton::state_name(end.state())));
+  say("CODE " + std::string(baton::status_code_name(end.status().code())));
 }
 
 // process_options(), and what the arguments after the role say otherwise.
@@ -118,6 +138,7 @@ baton::ContextOptions child_options(const std::string& name, const Arguments& ar
     const size_t equals = argument.find('=');
     const std::string key = argument.substr(0, equals);
     const std::string value = argument.substr(equals + 1);
+    if (key == "--name") options.name = value;
     if (key == "--bind") options.bind_host = value;
     if (key == "--secret") options.secret_file = value;
     if (key == "--heartbeat-ms") options.heartbeat_interval_ms = to_number(value);
@@ -127,36 +148,66 @@ baton::ContextOptions child_options(const std::string& name, const Arguments& ar
   return options;
 }
 
+// The sending child: its Context, its pool, and its last hand-off.
+struct Sender {
+  explicit Sender(const Arguments& arguments)
+      : context(
+            require(baton::Context::create(child_options("child-prefill", arguments)), "create")),
+        source(big_shape()) {
+    source.memory().fill_pattern(kOriginal);
+    source.publish(context, "kv");
+  }
+
+  // `words`: the layers that are final, and the tag.
+  void push(std::istringstream& words) {
+    uint64_t layers = 0;
+    std::string tag = "r";
+    words >> layers >> tag;
+    end = SourceEnd(start_push(context, source, tag));
+    feed("PUSHING", layers);
+  }
+  void offer(std::istringstream& words) {
+    uint32_t deadline_ms = 0;
+    uint64_t layers = 0;
+    std::string tag = "r";
+    words >> deadline_ms >> layers >> tag;
+    while (context.peers().empty()) require(context.wait_event(20000), "a peer");
+    const auto request = read_request(context.peers().front(), source.cache(), deadline_ms, tag);
+    end = SourceEnd(require(context.offer_read(request), "offer_read"));
+    feed("OFFERED", layers);
+  }
+  void feed(const std::string& word_said, uint64_t layers) {
+    word = require(context.create_progress_word(), "create_progress_word");
+    require_ok(end.submit_chunk({kTokens, &word, 0}), "submit_chunk");
+    say(word_said);
+    word.advance_to(layers).ignore();
+  }
+
+  baton::Context context;
+  Pool source;
+  baton::ProgressWord word;
+  SourceEnd end;
+};
+
 int run_prefill(const Arguments& arguments) {
-  auto context =
-      require(baton::Context::create(child_options("child-prefill", arguments)), "create");
-  Pool source(big_shape());
-  source.memory().fill_pattern(kOriginal);
-  source.publish(context, "kv");
-  auto word = require(context.create_progress_word(), "create_progress_word");
-  baton::Transfer transfer;
-  say("ADDRESS " + context.address());
+  Sender sender(arguments);
+  say("ADDRESS " + sender.context.address());
   std::string line;
   while (std::getline(std::cin, line)) {
     std::istringstream words(line);
     std::string command;
     words >> command;
     if (command == "push") {
-      uint64_t layers = 0;
-      std::string tag = "r";
-      words >> layers >> tag;
-      transfer = start_push(context, source, tag);
-      require_ok(transfer.submit_chunk({kTokens, &word, 0}), "submit_chunk");
-      say("PUSHING");
-      word.advance_to(layers).ignore();
+      sender.push(words);
+    } else if (command == "offer") {
+      sender.offer(words);
     } else if (command == "seal") {
-      require_ok(transfer.seal(), "seal");
+      require_ok(sender.end.seal(), "seal");
       say("SEALED");
     } else if (command == "wait") {
-      transfer.wait(30000).ignore();
-      say_end(transfer.state(), transfer.status());
+      say_end(sender.end);
     } else if (command == "overwrite") {
-      source.memory().fill_pattern(kOverwritten);
+      sender.source.memory().fill_pattern(kOverwritten);
       say("OVERWRITTEN");
     } else if (command == "exit") {
       return 0;
@@ -165,52 +216,88 @@ int run_prefill(const Arguments& arguments) {
   return 0;
 }
 
-void say_foreign_bytes(Pool& target) {
-  say("FOREIGN " + std::to_string(count_foreign(target)));
-  say("CHECKED " + std::to_string(target.memory().size()));
-}
+// The receiving child.
+struct Receiver {
+  explicit Receiver(const Arguments& arguments)
+      : context(
+            require(baton::Context::create(child_options("child-decode", arguments)), "create")),
+        target(big_shape()) {
+    target.publish(context, "kv");
+  }
+
+  void connect(std::istringstream& words) {
+    std::string address;
+    words >> address;
+    const auto peer = context.connect(address, 20000);
+    say(peer.is_ok() ? "CONNECTED" : "REFUSED " + peer.status().to_string());
+  }
+  void grant(std::istringstream& words) {
+    uint32_t deadline_ms = 0;
+    std::string address;
+    words >> deadline_ms >> address;
+    const auto peer = require(context.connect(address), "connect");
+    auto request = grant_request(peer, target.cache(), deadline_ms);
+    words >> request.lease_ms >> request.tag;  // 0 and "r" when they are not there
+    end = TargetEnd(require(context.grant(request), "grant"));
+    say("GRANTED");
+    end.gate(0).wait(20000).ignore();
+    say("FIRST");
+  }
+  void pull(std::istringstream& words) {
+    std::string address;
+    std::string tag = "r";
+    words >> address >> tag;
+    require(context.connect(address), "connect");
+    end = TargetEnd(start_pull(context, target, tag));
+    is_pulled = true;
+    say("PULLING");
+    end.gate(0).wait(20000).ignore();
+    say("FIRST");
+  }
+  void say_foreign_bytes() {
+    // Known as well: zero, with which a source fills the rest of an answer that it refuses
+    // half-way (the layer is not whole, so it is nobody's).
+    say("FOREIGN " + std::to_string(is_pulled ? count_foreign(target, 0) : count_foreign(target)));
+    say("CHECKED " + std::to_string(target.memory().size()));
+  }
+  void compare(std::istringstream& words) {
+    uint64_t seed = 0;
+    words >> seed;
+    const auto difference = compare_bytes(big_expected(seed), target.memory().bytes());
+    say(difference.empty() ? "SAME" : "DIFFERENT " + difference);
+  }
+
+  baton::Context context;
+  Pool target;
+  TargetEnd end;
+  bool is_pulled = false;
+};
 
 int run_decode(const Arguments& arguments) {
-  auto context =
-      require(baton::Context::create(child_options("child-decode", arguments)), "create");
-  Pool target(big_shape());
-  target.publish(context, "kv");
-  baton::Grant grant;
-  std::string line;
+  Receiver receiver(arguments);
   say("READY");
+  std::string line;
   while (std::getline(std::cin, line)) {
     std::istringstream words(line);
     std::string command;
     words >> command;
     if (command == "connect") {
-      std::string address;
-      words >> address;
-      const auto peer = context.connect(address, 20000);
-      say(peer.is_ok() ? "CONNECTED" : "REFUSED " + peer.status().to_string());
+      receiver.connect(words);
     } else if (command == "grant") {
-      uint32_t deadline_ms = 0;
-      std::string address;
-      words >> deadline_ms >> address;
-      const auto peer = require(context.connect(address), "connect");
-      auto request = grant_request(peer, target.cache(), deadline_ms);
-      words >> request.lease_ms >> request.tag;  // 0 and "r" when they are not there
-      grant = require(context.grant(request), "grant");
-      say("GRANTED");
-      grant.gate(0).wait(20000).ignore();
-      say("FIRST");
+      receiver.grant(words);
+    } else if (command == "pull") {
+      receiver.pull(words);
+    } else if (command == "cancel") {
+      receiver.end.cancel("aborted");
     } else if (command == "wait") {
-      grant.wait(30000).ignore();
-      say_end(grant.state(), grant.status());
+      say_end(receiver.end);
     } else if (command == "foreign") {
-      say_foreign_bytes(target);
+      receiver.say_foreign_bytes();
     } else if (command == "poison") {
-      target.memory().poison();
+      receiver.target.memory().poison();
       say("POISONED");
     } else if (command == "compare") {
-      uint64_t seed = 0;
-      words >> seed;
-      const auto difference = compare_bytes(big_expected(seed), target.memory().bytes());
-      say(difference.empty() ? "SAME" : "DIFFERENT " + difference);
+      receiver.compare(words);
     } else if (command == "exit") {
       return 0;
     }

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/integration/hand_off.h"
 #include "tests/integration/rig.h"
 
 namespace baton_test {
@@ -27,6 +28,10 @@ int64_t since_ms(std::chrono::steady_clock::time_point start);
 baton::GrantRequest grant_request(baton::PeerId peer, baton::CacheId cache, uint32_t deadline_ms);
 // Waits for the offer of grant_request(), and answers it.
 baton::Transfer start_push(baton::Context& context, Pool& source, const std::string& tag = "r");
+// The same of a pulled hand-off: the source's offer, and the answer.
+baton::ReadGrantRequest read_request(baton::PeerId peer, baton::CacheId cache, uint32_t deadline_ms,
+                                     const std::string& tag = "r");
+baton::Pull start_pull(baton::Context& context, Pool& target, const std::string& tag = "r");
 // What a receiver's pool holds after the hand-off of source bytes `seed`; poison where nothing
 // belongs.
 std::vector<uint8_t> big_expected(uint64_t seed = kOriginal);
@@ -37,12 +42,15 @@ uint64_t count_foreign(Pool& target, uint8_t also_known = GuardedBuffer::kPoison
 // The role that argv names, run to its end: the exit status of main(). Nothing: no role is named.
 //
 //   --role=prefill   sends. Says "ADDRESS address". Commands: "push N [TAG]" ticks N layers,
+//                    "offer DEADLINE_MS N [TAG]" offers them to the first peer to be pulled,
 //                    "seal", "wait", "overwrite", "exit"
 //   --role=decode    receives. Says "READY". Commands: "connect ADDRESS", "grant DEADLINE_MS
-//                    ADDRESS [LEASE_MS [TAG]]", "wait", "foreign" (bytes neither poison nor the
-//                    original, and how many were looked at), "poison", "compare SEED", "exit"
+//                    ADDRESS [LEASE_MS [TAG]]", "pull ADDRESS [TAG]" answers an offer (both say
+//                    "FIRST" when the first layer is here), "cancel", "wait", "foreign" (bytes
+//                    neither poison nor the original, and how many were looked at), "poison",
+//                    "compare SEED", "exit"
 //                    Both: "wait" says "ENDED state", then "CODE code"; further arguments
-//                    --bind=HOST --secret=FILE --heartbeat-ms=N --dead-after-ms=N
+//                    --name=NAME --bind=HOST --secret=FILE --heartbeat-ms=N --dead-after-ms=N
 //                    --paths=N
 //   --role=dial      NAME ADDRESS: connects once per line of input; says "DIALED CODE message"
 //   --role=memlock   a hand-off within the process with 8 MiB of locked memory allowed; says "SAME"

@@ -4,9 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
-#include <iostream>
 #include <memory>
-#include <sstream>
 
 #include "tests/integration/process_rig.h"
 #include "tests/support/child_process.h"
@@ -20,107 +18,15 @@ using baton::EventKind;
 using baton::State;
 using baton::StatusCode;
 
-void say(const std::string& line) { std::cout << line << std::endl; }
-
 // A deadline that is to pass: time enough for the first layer, also on a busy machine.
 constexpr uint32_t kShortMs = 3000;
-
-baton::ReadGrantRequest read_request(baton::PeerId peer, baton::CacheId cache,
-                                     uint32_t deadline_ms) {
-  baton::ReadGrantRequest request;
-  request.peer = peer;
-  request.cache = cache;
-  request.target_cache = "kv";
-  request.tag = "r";
-  request.tokens = kTokens;
-  request.block_lists = {blocks(1)};
-  request.deadline_ms = deadline_ms;
-  return request;
-}
-
-baton::Pull start_pull(baton::Context& context, Pool& target) {
-  const auto offer = require(context.wait_offer("r", 20000), "wait_offer");
-  return require(context.pull({offer.id, target.cache(), {blocks(2)}, 0}), "pull");
-}
-
-// ---- the children
-
-// Says "ADDRESS address". Commands: "offer DEADLINE_MS N" to the peer that is there, N layers
-// final; "wait", "exit".
-int run_source() {
-  auto context = require(baton::Context::create(process_options("child-source")), "create");
-  Pool source(big_shape());
-  source.memory().fill_pattern(kOriginal);
-  source.publish(context, "kv");
-  auto word = require(context.create_progress_word(), "create_progress_word");
-  baton::ReadGrant grant;
-  say("ADDRESS " + context.address());
-  for (std::string line; std::getline(std::cin, line);) {
-    std::istringstream words(line);
-    std::string command;
-    words >> command;
-    if (command == "offer") {
-      uint32_t deadline_ms = 0;
-      uint64_t layers = 0;
-      words >> deadline_ms >> layers;
-      if (!wait_until([&] { return !context.peers().empty(); })) return 1;
-      grant =
-          require(context.offer_read(read_request(context.peers()[0], source.cache(), deadline_ms)),
-                  "offer_read");
-      require_ok(grant.submit_chunk({kTokens, &word, 0}), "submit_chunk");
-      require_ok(word.advance_to(layers), "advance_to");
-      say("OFFERED");
-    } else if (command == "wait") {
-      grant.wait(30000).ignore();
-      say("ENDED " + std::string(baton::state_name(grant.state())));
-    } else if (command == "exit") {
-      break;
-    }
-  }
-  return 0;
-}
-
-// Says "READY". Commands: "pull ADDRESS" (says FIRST when layer 0 is here), "cancel", "wait",
-// "foreign", "exit".
-int run_reader(const std::string& name) {
-  auto context = require(baton::Context::create(process_options(name)), "create");
-  Pool target(big_shape());
-  target.publish(context, "kv");
-  baton::Pull pull;
-  say("READY");
-  for (std::string line; std::getline(std::cin, line);) {
-    std::istringstream words(line);
-    std::string command;
-    words >> command;
-    if (command == "pull") {
-      std::string address;
-      words >> address;
-      require(context.connect(address), "connect");
-      pull = start_pull(context, target);
-      pull.gate(0).wait(20000).ignore();
-      say("FIRST");
-    } else if (command == "cancel") {
-      pull.cancel("aborted");
-    } else if (command == "wait") {
-      pull.wait(30000).ignore();
-      say("ENDED " + std::string(baton::state_name(pull.state())));
-    } else if (command == "foreign") {
-      // Known as well: zero, with which a source fills the rest of an answer that it refuses
-      // half-way (the layer is not whole, so it is nobody's).
-      say("FOREIGN " + std::to_string(count_foreign(target, 0)));
-    } else if (command == "exit") {
-      break;
-    }
-  }
-  return 0;
-}
 
 // ---- the parent reads
 
 class PullFromChild : public testing::Test {
  protected:
   PullFromChild()
-      : child_(ChildProcess::self({"--role=pull-source"})),
+      : child_(ChildProcess::self({"--role=prefill"})),
         context_(require(baton::Context::create(process_options("parent-reader")), "create")),
         target_(big_shape()) {
     target_.publish(context_, "kv");
@@ -145,7 +51,6 @@ class PullFromChild : public testing::Test {
 TEST_F(PullFromChild, EveryByte) {
   pull(30000, 16);
   EXPECT_TRUE(pull_.wait(20000).is_ok()) << pull_.status().to_string();
-  Pool blank(big_shape());
   EXPECT_EQ(compare_bytes(big_expected(), target_.memory().bytes()), "");
   ASSERT_TRUE(child_.write_line("wait"));
   EXPECT_EQ(child_.read_line_after("ENDED ").value_or("?"), "DONE");
@@ -196,7 +101,7 @@ class PullByChild : public testing::Test {
 
   struct Reader {
     explicit Reader(const std::string& name)
-        : child(ChildProcess::self({"--role=pull-reader", name})) {}
+        : child(ChildProcess::self({"--role=decode", "--name=" + name})) {}
     ChildProcess child;
     baton::ReadGrant grant;
   };
@@ -284,7 +189,7 @@ TEST_F(PullByChild, OfThreeReadersOneCancelsAndOneIsKilled) {
   EXPECT_TRUE(wait_until([&] { return source_.section_handle().users() == 0; }));
   source_.memory().fill_pattern(kOverwritten);
   EXPECT_EQ(answer(*goes_on, "wait", "ENDED "), "DONE");
-  EXPECT_EQ(answer(*goes_on, "foreign", "FOREIGN "), "0");
+  EXPECT_EQ(answer(*goes_on, "compare " + std::to_string(kOriginal), "SAME"), "");
   EXPECT_EQ(answer(*cancels, "wait", "ENDED "), "CANCELLED");
   EXPECT_EQ(answer(*cancels, "foreign", "FOREIGN "), "0");
 }
@@ -293,8 +198,6 @@ TEST_F(PullByChild, OfThreeReadersOneCancelsAndOneIsKilled) {
 }  // namespace baton_test
 
 int main(int argc, char** argv) {
-  const std::string role = argc > 1 ? argv[1] : "";
-  if (role == "--role=pull-source") return baton_test::run_source();
-  if (role == "--role=pull-reader" && argc > 2) return baton_test::run_reader(argv[2]);
+  if (const auto status = baton_test::run_child_role(argc, argv)) return *status;
   return baton_test::run_all_tests(argc, argv);
 }
