@@ -194,6 +194,42 @@ TEST_F(PullByChild, OfThreeReadersOneCancelsAndOneIsKilled) {
   EXPECT_EQ(answer(*cancels, "foreign", "FOREIGN "), "0");
 }
 
+// It holds up nobody but the blocks, which are the source's again when it is fenced.
+TEST_F(PullByChild, OfThreeReadersOneIsFrozen) {
+  auto frozen = reader("reader-0", 60000);
+  auto second = reader("reader-1", 60000);
+  auto third = reader("reader-2", 60000);
+  require_ok(word_.advance_to(2), "advance_to");
+  for (auto* one : {&frozen, &second, &third})
+    ASSERT_TRUE((*one)->child.read_line_after("FIRST").has_value());
+  frozen->child.stop();
+  require_ok(word_.advance_to(16), "advance_to");
+  for (auto* one : {&second, &third}) {
+    EXPECT_TRUE((*one)->grant.wait(20000).is_ok()) << (*one)->grant.status().to_string();
+    EXPECT_EQ(answer(**one, "wait", "ENDED "), "DONE");
+    EXPECT_EQ(answer(**one, "compare " + std::to_string(kOriginal), "SAME"), "");
+  }
+  EXPECT_EQ(frozen->grant.state(), State::kActive);
+  EXPECT_TRUE(wait_until([&] { return source_.section_handle().users() == 1; }));
+  frozen->grant.cancel("the request was aborted");
+  uint32_t looks = 0;
+  for (;; ++looks) {
+    const uint64_t users = source_.section_handle().users();
+    if (baton::is_terminal(frozen->grant.state())) break;
+    ASSERT_EQ(users, 1u) << "given back before the frozen reader was fenced";
+  }
+  EXPECT_GT(looks, 0u);
+  EXPECT_EQ(frozen->grant.wait(0).code(), StatusCode::kInDoubt)
+      << frozen->grant.status().to_string();
+  EXPECT_TRUE(wait_until([&] { return source_.section_handle().users() == 0; }));
+  source_.memory().fill_pattern(kOverwritten);
+  frozen->child.resume();
+  const auto ended = answer(*frozen, "wait", "ENDED ");
+  EXPECT_NE(ended, "DONE");
+  EXPECT_NE(ended, "?");
+  EXPECT_EQ(answer(*frozen, "foreign", "FOREIGN "), "0");
+}
+
 }  // namespace
 }  // namespace baton_test
 
