@@ -48,6 +48,7 @@ std::vector<LayerGroup> make_models(Random& random, ModelShape shape, bool has_l
     case ModelShape::kLinearState:
       return {make(GroupKind::kLinearState, 2, 0)};
     case ModelShape::kSeveralGroups:
+    case ModelShape::kGroupsOfOnePool:
       break;
   }
   return {make(GroupKind::kFullAttention, 2, 0), make(GroupKind::kSlidingWindow, 1, 20),
@@ -112,6 +113,10 @@ ClusterCase make_cluster_case(const ClusterAxes& axes, Random& random) {
               c.tokens, c.prefill);
     add_group(random, model, axes.decode_ranks, axes.decode_replicates, axes.decode_order, c.tokens,
               c.decode);
+  }
+  if (axes.shape == ModelShape::kGroupsOfOnePool) {
+    for (Side& side : c.prefill) share_pool(random, side);
+    for (Side& side : c.decode) share_pool(random, side);
   }
   c.chunks = make_chunks(random, c.tokens);
   return c;

@@ -19,8 +19,9 @@ enum class ModelShape : uint8_t {
   kMlaLatent,
   kLinearState,
   kSeveralGroups,
+  kGroupsOfOnePool,  // a page of the storage belongs to one group or another
 };
-inline constexpr uint32_t kNumModelShapes = 6;
+inline constexpr uint32_t kNumModelShapes = 7;
 
 struct ClusterAxes {
   uint32_t prefill_ranks = 1;

@@ -96,10 +96,30 @@ void check_cluster(const ClusterCase& c) {
   }
 }
 
-// Case i of a run is case 0 of the seed that its message names.
+// What was drawn, so that a generator which stops drawing something is noticed.
+struct Drawn {
+  uint64_t prefix_hits = 0;
+  uint64_t partial_last_blocks = 0;  // of a decode rank's first group
+  uint64_t other_block_sizes = 0;
+  uint64_t several_chunks = 0;
+  uint64_t shared_storage = 0;  // two tensors in one stride
+
+  void add(const ClusterCase& c) {
+    const baton::LayerGroup& from = c.prefill[0].layout.groups[0];
+    const baton::LayerGroup& to = c.decode[0].layout.groups[0];
+    prefix_hits += c.tokens.begin > 0 ? 1u : 0u;
+    partial_last_blocks += c.tokens.end % to.block_tokens != 0 ? 1u : 0u;
+    other_block_sizes += from.block_tokens != to.block_tokens ? 1u : 0u;
+    several_chunks += c.chunks.size() > 1 ? 1u : 0u;
+    shared_storage += to.places[0].block_stride_bytes >= 2 * block_bytes(to) ? 1u : 0u;
+  }
+};
+
+// Each case has a seed of its own and axes by its turn: the run's seed repeats the whole.
 void check_product(uint32_t prefill_ranks, uint64_t rounds) {
   constexpr baton::TokenOrder kOrders[] = {baton::TokenOrder::kNHD, baton::TokenOrder::kHND};
   uint64_t seed = test_seed();
+  Drawn drawn;
   for (uint64_t round = 0; round < rounds; ++round) {
     for (const uint32_t decode_ranks : {1u, 2u, 3u, 4u, 8u}) {
       for (uint32_t bits = 0; bits < 16 * kNumModelShapes; ++bits) {
@@ -115,9 +135,15 @@ void check_product(uint32_t prefill_ranks, uint64_t rounds) {
         const ClusterCase c = make_cluster_case(axes, random);
         SCOPED_TRACE("seed " + std::to_string(seed) + ", " + describe(axes) + "\n" + describe(c));
         ASSERT_NO_FATAL_FAILURE(check_cluster(c));
+        drawn.add(c);
       }
     }
   }
+  EXPECT_GT(drawn.prefix_hits, 0u);
+  EXPECT_GT(drawn.partial_last_blocks, 0u);
+  EXPECT_GT(drawn.other_block_sizes, 0u);
+  EXPECT_GT(drawn.several_chunks, 0u);
+  EXPECT_GT(drawn.shared_storage, 0u);
 }
 
 class Product : public testing::TestWithParam<uint32_t> {};

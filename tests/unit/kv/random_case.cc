@@ -94,6 +94,37 @@ void place_tensors(Random& random, bool is_interleaved, LayerGroup& group, Side&
   }
 }
 
+void share_pool(Random& random, Side& side) {
+  const uint64_t pad = random.chance(1, 2) ? 0 : random.below(100);
+  uint64_t page_bytes = 0;
+  size_t pages = random.below(5);
+  for (size_t g = 0; g < side.layout.groups.size(); ++g) {
+    const LayerGroup& group = side.layout.groups[g];
+    page_bytes = std::max(page_bytes, block_bytes(group) * group.places.size() + pad);
+    pages += side.blocks[g].size();
+  }
+  std::vector<uint32_t> free(pages);
+  std::iota(free.begin(), free.end(), 0u);
+  for (size_t i = free.size() - 1; i > 0; --i) std::swap(free[i], free[random.below(i + 1)]);
+
+  const size_t section = random.below(side.section_bytes.size());
+  const uint64_t base = random.below(50);
+  side.section_bytes.assign(side.section_bytes.size(), 1);
+  side.section_bytes[section] = base + page_bytes * pages;
+  for (size_t g = 0; g < side.layout.groups.size(); ++g) {
+    LayerGroup& group = side.layout.groups[g];
+    group.num_blocks = static_cast<uint32_t>(pages);
+    for (uint32_t& block : side.blocks[g]) {
+      block = free.back();
+      free.pop_back();
+    }
+    for (size_t i = 0; i < group.places.size(); ++i) {
+      group.places[i] = {SectionId(static_cast<uint32_t>(section) + 1),
+                         base + block_bytes(group) * i, page_bytes};
+    }
+  }
+}
+
 Side make_side(Random& random) {
   Side side;
   side.section_bytes.assign(random.between(1, 3), 1);

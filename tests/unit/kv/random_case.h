@@ -37,6 +37,10 @@ void make_blocks(baton::base::Random& random, baton::LayerGroup& group, baton::T
 // Places of the group's tensors: each in an area of its own, or all interleaved block by block.
 void place_tensors(baton::base::Random& random, bool is_interleaved, baton::LayerGroup& group,
                    Side& side);
+// Instead of what make_blocks() and place_tensors() made: one pool for all groups of the side, as
+// hybrid allocators have it. A page of the pool belongs to whichever group has it in its list, and
+// holds all of that group's tensors.
+void share_pool(baton::base::Random& random, Side& side);
 // A side with 1 to 3 sections and nothing in them.
 Side make_side(baton::base::Random& random);
 std::vector<baton::TokenRange> make_chunks(baton::base::Random& random, baton::TokenRange tokens);
