@@ -164,14 +164,15 @@ int run_all(const Settings& settings, baton_perf::OutputFile* json) {
   std::printf("%" PRIu64 " seeds, %zu failed; %" PRIu64 " grants, %" PRIu64
               " transfers, done %" PRIu64 " and %" PRIu64 ", %" PRIu64 " cancelled, %" PRIu64
               " in doubt; %" PRIu64 " pulls; %" PRIu64 " groups, done %" PRIu64 ", failed %" PRIu64
-              "; %" PRIu64 " shared sources; %" PRIu64 " bytes checked; %" PRIu64
-              " fences, %" PRIu64 " settlements; %.1f virtual seconds\n",
+              "; %" PRIu64 " leases ran out; %" PRIu64 " shared sources; %" PRIu64
+              " bytes checked; %" PRIu64 " fences, %" PRIu64 " settlements; %.1f virtual seconds\n",
               done, failures.size(), tally.requests.granted, tally.requests.moved,
               tally.requests.grants_done, tally.requests.transfers_done, tally.requests.cancelled,
               tally.requests.in_doubt, tally.requests.pulls, tally.requests.groups,
               tally.requests.groups_done, tally.requests.groups_failed,
-              tally.requests.shared_sources, tally.requests.bytes_checked + tally.placed_bytes,
-              tally.fences, tally.settlements, static_cast<double>(tally.virtual_ns) / 1e9);
+              tally.requests.leases_ran_out, tally.requests.shared_sources,
+              tally.requests.bytes_checked + tally.placed_bytes, tally.fences, tally.settlements,
+              static_cast<double>(tally.virtual_ns) / 1e9);
   if (json != nullptr) {
     const baton::Status written = json->write(to_json(tally, done, failures));
     if (!written.is_ok()) {

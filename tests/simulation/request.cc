@@ -108,6 +108,7 @@ bool Request::open_grant(baton::PeerId mover, bool may_fail) {
     request.tokens = script_.tokens;
     request.block_lists = target_blocks_;
     request.deadline_ms = script_.deadline_ms;
+    request.lease_ms = script_.lease_ms;
     grant = granter_.context->grant(request);
   } else {
     baton::RangeGrantRequest request;
@@ -121,6 +122,7 @@ bool Request::open_grant(baton::PeerId mover, bool may_fail) {
     request.allow_read = grant_is_source();
     request.allow_write = !grant_is_source();
     request.deadline_ms = script_.deadline_ms;
+    request.lease_ms = script_.lease_ms;
     grant = granter_.context->grant_ranges(request);
   }
   if (!grant.is_ok()) {
@@ -155,6 +157,7 @@ void Request::on_grant_ended(const baton::Event& event) {
   const bool is_done = event.status.is_ok();
   if (is_done) ++tally_->grants_done;
   if (event.status.code() == StatusCode::kCancelled) ++tally_->cancelled;
+  count_lease(event.status);
   if (script_.kind == Kind::kPull) {
     on_read_grant_ended(event);
     release_memory();
@@ -196,6 +199,7 @@ void Request::on_transfer_ended(const baton::Event& event) {
   transfer_end_ = event.status;
   if (event.status.is_ok()) ++tally_->transfers_done;
   if (event.status.code() == StatusCode::kInDoubt) ++tally_->in_doubt;
+  count_lease(event.status);
   if (script_.kind == Kind::kPull) {
     on_pull_ended(event);
     release_memory();
@@ -239,6 +243,32 @@ void Request::release_memory() {
   }
   if (grant_is_source() ? grant_over : transfer_over) release_source();
   if (grant_over && transfer_over) is_over_ = true;
+}
+
+void Request::count_lease(const Status& end) {
+  if (end.message().find("its lease ran out") != std::string::npos) ++tally_->leases_ran_out;
+}
+
+int64_t Request::lease_due_ns(int64_t silent_for_ns) const {
+  const int64_t lease_ns = int64_t{script_.lease_ms} * kMsNs;
+  // Some time more, so that nothing is heard before the cancel has begun.
+  const bool runs_out = lease_ns != 0 && silent_for_ns > lease_ns + 100 * kMsNs;
+  return runs_out ? *driven_ns_ + lease_ns : INT64_MAX;
+}
+
+void Request::on_granter_frozen(int64_t for_ns) {
+  granter_froze_ = true;
+  mover_lease_ns_ = std::min(mover_lease_ns_, lease_due_ns(for_ns));
+}
+
+void Request::on_mover_frozen(int64_t for_ns) {
+  mover_froze_ = true;
+  granter_lease_ns_ = std::min(granter_lease_ns_, lease_due_ns(for_ns));
+}
+
+void Request::on_parted(int64_t for_ns) {
+  granter_lease_ns_ = std::min(granter_lease_ns_, lease_due_ns(for_ns));
+  mover_lease_ns_ = std::min(mover_lease_ns_, lease_due_ns(for_ns));
 }
 
 void Request::on_granter_died(int64_t due_ns) {

@@ -46,6 +46,7 @@ struct Tally {
   uint64_t transfers_done = 0;
   uint64_t cancelled = 0;
   uint64_t in_doubt = 0;
+  uint64_t leases_ran_out = 0;
   uint64_t bytes_checked = 0;
   uint64_t pulls = 0;
   uint64_t shared_sources = 0;  // that several readers were offered
@@ -105,6 +106,11 @@ class Request final : public PieceOwner {
   // time, counted from `due_ns`.
   void on_granter_died(int64_t due_ns);
   void on_mover_died(int64_t due_ns);
+  // A party stands still, and whether nothing is heard of it for long enough that the other one's
+  // lease runs out; or nothing goes between them. How long in all, from now.
+  void on_granter_frozen(int64_t for_ns);
+  void on_mover_frozen(int64_t for_ns);
+  void on_parted(int64_t for_ns);
   // Something besides this request hurts its connection: it may end late, by what is promised for
   // that.
   void disturb() { is_disturbed_ = true; }
@@ -197,6 +203,8 @@ class Request final : public PieceOwner {
   void apply_ending(uint32_t step);
   bool waits_for_transfer() const;
   int64_t due_ns() const;
+  int64_t lease_due_ns(int64_t silent_for_ns) const;
+  void count_lease(const baton::Status& end);
   void drop_handle();
   bool can_move() const;
   void release_memory();
@@ -244,6 +252,11 @@ class Request final : public PieceOwner {
   int64_t said_ns_ = INT64_MAX;
   int64_t cancelled_ns_ = INT64_MAX;
   bool is_disturbed_ = false;
+  // When each side's lease has run out at the latest; INT64_MAX: it need not.
+  int64_t granter_lease_ns_ = INT64_MAX;
+  int64_t mover_lease_ns_ = INT64_MAX;
+  bool granter_froze_ = false;
+  bool mover_froze_ = false;
 
   // the mover's side
   bool is_offered_ = false;

@@ -97,6 +97,7 @@ bool RequestGroup::make_group(const std::vector<baton::PeerId>& movers, bool may
   request.target_rank = script_.target_rank;
   request.allow_gaps = script_.allow_gaps;
   request.deadline_ms = members_.front()->script().deadline_ms;
+  request.lease_ms = members_.front()->script().lease_ms;
   for (size_t i = 0; i < members_.size(); ++i) {
     const RequestScript& script = members_[i]->script();
     request.writers.push_back({movers[i], "out", {}, {}});

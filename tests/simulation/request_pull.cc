@@ -16,6 +16,7 @@ bool Request::offer_read(baton::PeerId reader, bool may_fail) {
   request.tokens = script_.tokens;
   request.block_lists = source_blocks_;
   request.deadline_ms = script_.deadline_ms;
+  request.lease_ms = script_.lease_ms;
   auto grant = granter_.context->offer_read(request);
   if (!grant.is_ok()) {
     EXPECT_TRUE(may_fail && says_ended(grant.status())) << grant.status().to_string();

@@ -338,6 +338,7 @@ std::string describe(const RequestScript& script) {
   text += " at step " + number(script.start_step) + ", deadline " + number(script.deadline_ms) +
           "/" + number(script.mover_deadline_ms) + " ms, pace " + number(script.pace) + ", " +
           ending_name(script.ending) + " after " + number(script.ending_after);
+  if (script.lease_ms != 0) text += ", lease " + number(script.lease_ms) + " ms";
   if (!script.is_answered) text += ", not answered";
   if (script.group != kNoGroup) text += ", of group " + number(script.group);
   if (script.kind == Kind::kWrite || script.kind == Kind::kRead)

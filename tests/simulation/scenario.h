@@ -70,6 +70,7 @@ struct RequestScript {
   uint32_t start_step = 0;
   uint32_t deadline_ms = 0;
   uint32_t mover_deadline_ms = 0;  // 0: what is left of the Grant's
+  uint32_t lease_ms = 0;           // 0: longer than it takes to be found dead
   bool is_answered = true;         // false: the offer is left alone
   Ending ending = Ending::kNatural;
   uint32_t ending_after = 0;  // steps from the Grant's opening

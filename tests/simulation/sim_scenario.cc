@@ -4,6 +4,7 @@
 
 #include "baton/plugin/plugin.h"
 #include "src/base/random.h"
+#include "tests/simulation/scenario_draw.h"
 
 namespace baton_test {
 namespace {
@@ -97,6 +98,49 @@ int64_t pick_duration_ns(Random& random, SimFaultKind kind) {
   }
 }
 
+// In some scenarios, some requests: a silent peer ends those before it is found dead.
+void make_leases(Random& random, SimScenario& scenario) {
+  // A lease outlasts two heartbeats.
+  constexpr uint32_t kShortestLeaseMs = 2002;
+  if (scenario.dead_after_ms < kShortestLeaseMs + 400 || random.chance(1, 2)) return;
+  for (RequestScript& request : scenario.base.requests) {
+    if (random.chance(1, 2))
+      request.lease_ms = static_cast<uint32_t>(
+          random.between(kShortestLeaseMs, std::min(scenario.dead_after_ms - 300, 3000u)));
+  }
+}
+
+// One hand-off that has a lease stops in the middle, and its peer stands still, or nothing goes
+// between them, until that has run out.
+void make_silence(Random& random, SimScenario& scenario) {
+  std::vector<RequestScript>& requests = scenario.base.requests;
+  const auto found = std::find_if(requests.begin(), requests.end(), [](const auto& request) {
+    const bool is_handoff = request.kind == Kind::kPush || request.kind == Kind::kPull;
+    return request.lease_ms != 0 && is_handoff && request.group == kNoGroup;
+  });
+  if (found == requests.end() || random.chance(1, 2)) return;
+  RequestScript& request = *found;
+  request.is_answered = true;
+  request.ending = Ending::kNatural;
+  request.deadline_ms = kLongDeadlineMs;
+  request.mover_deadline_ms = kLongDeadlineMs;
+  request.seals = false;
+  request.chunks_submitted /= 2;
+  request.layers_ticked /= 2;
+  SimFault fault;
+  fault.kind = random.chance(1, 2) ? SimFaultKind::kFreeze : SimFaultKind::kPartition;
+  fault.member = random.chance(1, 2) ? request.granter : request.mover;
+  for (uint32_t link = 0; link < scenario.base.links.size(); ++link) {
+    const LinkScript& ends = scenario.base.links[link];
+    if (std::minmax(ends.dialer, ends.listener) == std::minmax(request.granter, request.mover))
+      fault.link = link;
+  }
+  fault.at_ns = request.start_step * kStepNs + static_cast<int64_t>(random.between(25, 60)) * kMsNs;
+  fault.for_ns = static_cast<int64_t>(random.between(request.lease_ms + 300, 8000)) * kMsNs;
+  if (fault.kind == SimFaultKind::kFreeze) scenario.base.grace_ns += fault.for_ns;
+  scenario.faults.push_back(fault);
+}
+
 // `is_storm`: several Paths die while hand-offs go over them.
 void make_faults(Random& random, bool is_storm, SimScenario& scenario) {
   if (!is_storm && random.chance(1, 3)) return;
@@ -181,10 +225,14 @@ SimScenario make_sim_scenario(uint64_t seed, const std::string& capabilities) {
   for (RequestScript& request : scenario.base.requests) {
     if (random.chance(1, 4)) request.start_step += static_cast<uint32_t>(random.below(5000));
   }
+  make_leases(random, scenario);
+  make_silence(random, scenario);
   for (const GroupScript& group : scenario.base.groups) {
-    for (const uint32_t member : group.members)
-      scenario.base.requests[member].start_step =
-          scenario.base.requests[group.members.front()].start_step;
+    const RequestScript& first = scenario.base.requests[group.members.front()];
+    for (const uint32_t member : group.members) {
+      scenario.base.requests[member].start_step = first.start_step;
+      scenario.base.requests[member].lease_ms = first.lease_ms;
+    }
   }
   make_faults(random, is_storm, scenario);
   return scenario;

@@ -186,6 +186,7 @@ void VirtualRun::look_at_links() {
     const bool is_now = is_up(link);
     if (is_now && !link.was_up) {
       ++link.connections;
+      link.up_ns = world_.now_ns();
       link.hurt.push_back(std::exchange(link.hurt_early, Hurt::kNone));
     }
     link.was_up = is_now;

@@ -109,6 +109,7 @@ bool VirtualRun::apply_to_connection(const SimFault& fault) {
     }
     case SimFaultKind::kPartition:
       disturb(fault.link);
+      tell_parted(fault.link, fault.for_ns);
       network_.partition(ends.dialer, ends.listener, world_.now_ns() + fault.for_ns);
       return true;
     default:
@@ -146,6 +147,7 @@ bool VirtualRun::apply_to_member(const SimFault& fault) {
       // Then it does what it would have done meanwhile.
       world_.at(seat.frozen_until_ns + 2'000, [this] { tick(); });
       if (fault.for_ns > kPauseNs) disturb_links_of(fault.member);
+      tell_frozen(fault.member, fault.for_ns);
       return true;
     case SimFaultKind::kClockJump:
       if (fault.for_ns > kPauseNs) disturb_links_of(fault.member);
@@ -163,6 +165,27 @@ bool VirtualRun::apply_to_member(const SimFault& fault) {
       return true;
     default:
       return false;
+  }
+}
+
+bool VirtualRun::has_leases(const Link& link) const {
+  constexpr int64_t kRoundTripNs = 20 * kMsNs;
+  return link.was_up && world_.now_ns() > link.up_ns + kRoundTripNs;
+}
+
+void VirtualRun::tell_frozen(uint32_t seat, int64_t for_ns) {
+  for (Running& running : requests_) {
+    if (running.request == nullptr) continue;
+    const int64_t silent_ns = has_leases(links_[running.link]) ? for_ns : 0;
+    if (running.granter == seats_[seat].life) running.request->on_granter_frozen(silent_ns);
+    if (running.mover == seats_[seat].life) running.request->on_mover_frozen(silent_ns);
+  }
+}
+
+void VirtualRun::tell_parted(uint32_t link, int64_t for_ns) {
+  for (Running& running : requests_) {
+    if (running.request != nullptr && running.link == link && has_leases(links_[link]))
+      running.request->on_parted(for_ns);
   }
 }
 

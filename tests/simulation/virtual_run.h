@@ -86,6 +86,7 @@ class VirtualRun {
     uint32_t connections = 0;
     std::vector<Hurt> hurt;  // per connection
     bool was_up = false;
+    int64_t up_ns = 0;
     Hurt hurt_early = Hurt::kNone;  // before it was up
     bool is_hurt() const { return !hurt.empty() && hurt.back() != Hurt::kNone; }
     bool is_dialling = false;
@@ -145,6 +146,10 @@ class VirtualRun {
   bool apply_to_path(const SimFault& fault, uint32_t path);
   bool apply_to_connection(const SimFault& fault);
   bool apply_to_member(const SimFault& fault);
+  void tell_frozen(uint32_t seat, int64_t for_ns);
+  void tell_parted(uint32_t link, int64_t for_ns);
+  // Each side has had a heartbeat echoed, so that leases run.
+  bool has_leases(const Link& link) const;
   void restart_later(uint32_t seat, int64_t delay_ns);
 
   // virtual_run.cc
