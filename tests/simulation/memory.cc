@@ -40,22 +40,40 @@ bool ContextMemory::is_source(size_t section) const {
   return section >= script_.in_sections && section != script_.raw_in();
 }
 
-baton::SectionId ContextMemory::raw_section(Way way) const {
-  return baton::SectionId((way == Way::kIn ? script_.raw_in() : script_.raw_out()) + 1);
+baton::Section ContextMemory::register_one(baton::Context& context, size_t section) {
+  baton::SectionOptions options;
+  options.name = "section-" + std::to_string(section);
+  options.address = sections_[section].data();
+  options.length_bytes = sections_[section].size();
+  return require(context.register_section(options), "register_section");
+}
+
+baton::Layout ContextMemory::layout(Way way) const {
+  baton::Layout layout = side(way).layout;
+  for (baton::LayerGroup& group : layout.groups) {
+    for (baton::TensorPlace& place : group.places)
+      place.section = handles_[place.section.value - 1].id();
+  }
+  return layout;
+}
+
+void ContextMemory::register_again(baton::Context& context, size_t section) {
+  handles_[section] = register_one(context, section);
+  if (section >= script_.raw_in()) return;
+  const Way way = is_source(section) ? Way::kOut : Way::kIn;
+  baton::KvCache& cache = way == Way::kIn ? in_ : out_;
+  cache.close();
+  cache = require(context.publish_cache({way == Way::kIn ? "in" : "out", layout(way)}), "publish");
 }
 
 void ContextMemory::publish(baton::Context& context) {
   for (size_t i = 0; i < sections_.size(); ++i) {
-    baton::SectionOptions options;
-    options.name = "section-" + std::to_string(i);
-    options.address = sections_[i].data();
-    options.length_bytes = sections_[i].size();
-    handles_.push_back(require(context.register_section(options), "register_section"));
+    handles_.push_back(register_one(context, i));
     if (handles_.back().id().value != i + 1)
       require_ok({baton::StatusCode::kInternal, "section ids count from 1"}, "register_section");
   }
-  in_ = require(context.publish_cache({"in", script_.in.layout}), "publish_cache");
-  out_ = require(context.publish_cache({"out", script_.out.layout}), "publish_cache");
+  in_ = require(context.publish_cache({"in", layout(Way::kIn)}), "publish_cache");
+  out_ = require(context.publish_cache({"out", layout(Way::kOut)}), "publish_cache");
 }
 
 void ContextMemory::unpublish() {

@@ -28,12 +28,21 @@ class ContextMemory {
 
   // Registers the sections and publishes the caches "in" and "out".
   void publish(baton::Context& context);
+  size_t num_sections() const { return sections_.size(); }
+  // Withdraws one section, and returns when it is quiet. Then registers it anew, and publishes the
+  // caches that lie in it: all have other ids.
+  baton::Status withdraw(size_t section) { return handles_[section].close(); }
+  void register_again(baton::Context& context, size_t section);
   // Before the Context goes.
   void unpublish();
 
   const Side& side(Way way) const { return way == Way::kIn ? script_.in : script_.out; }
   baton::CacheId cache(Way way) const { return way == Way::kIn ? in_.id() : out_.id(); }
-  baton::SectionId raw_section(Way way) const;
+  // Among sections(), and its id now.
+  uint32_t raw_index(Way way) const {
+    return way == Way::kIn ? script_.raw_in() : script_.raw_out();
+  }
+  baton::SectionId raw_section(Way way) const { return handles_[raw_index(way)].id(); }
   std::vector<GuardedBuffer>& sections() { return sections_; }
 
   // Blocks for these tokens; false when too few are free.
@@ -57,6 +66,9 @@ class ContextMemory {
 
  private:
   bool is_source(size_t section) const;
+  baton::Section register_one(baton::Context& context, size_t section);
+  // As in the script, with the ids that the sections have now.
+  baton::Layout layout(Way way) const;
   void check_unused(Way way, const BlockLists& lists, const char* what) const;
 
   const ContextScript& script_;

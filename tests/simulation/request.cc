@@ -28,6 +28,12 @@ bool Request::says_ended(const Status& status) {
          status.code() == StatusCode::kPeerLost;
 }
 
+bool Request::says_renewed(const Status& status) {
+  return status.code() == StatusCode::kNotFound || status.code() == StatusCode::kMismatch ||
+         status.code() == StatusCode::kPermissionDenied ||
+         status.code() == StatusCode::kFailedPrecondition;
+}
+
 Request::Request(uint32_t index, const Scenario& scenario, Party granter, Party mover,
                  const int64_t* driven_ns, Tally* tally)
     : index_(index),

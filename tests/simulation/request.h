@@ -96,6 +96,8 @@ class Request final : public PieceOwner {
   static baton::State state_of(const baton::Status& status);
   // Answers that a peer's cancel, death or deadline explains.
   static bool says_ended(const baton::Status& status);
+  // What names a section or cache of before.
+  static bool says_renewed(const baton::Status& status);
   // Its time came when no connection was there.
   void skip() { is_over_ = true; }
   bool is_started() const { return grant_id_.has_value(); }
@@ -111,6 +113,13 @@ class Request final : public PieceOwner {
   void on_granter_frozen(int64_t for_ns);
   void on_mover_frozen(int64_t for_ns);
   void on_parted(int64_t for_ns);
+  // A party's sections change, or have just changed: what names those of before is refused, or
+  // ends.
+  void on_renewed() { is_renewed_ = true; }
+  bool is_renewed() const { return is_renewed_; }
+  // Some of its bytes lie in that section of the granter, or the mover, and its end there has not
+  // come.
+  bool is_using(bool of_granter, size_t section) const;
   // Something besides this request hurts its connection: it may end late, by what is promised for
   // that.
   void disturb() { is_disturbed_ = true; }
@@ -252,6 +261,7 @@ class Request final : public PieceOwner {
   int64_t said_ns_ = INT64_MAX;
   int64_t cancelled_ns_ = INT64_MAX;
   bool is_disturbed_ = false;
+  bool is_renewed_ = false;
   // When each side's lease has run out at the latest; INT64_MAX: it need not.
   int64_t granter_lease_ns_ = INT64_MAX;
   int64_t mover_lease_ns_ = INT64_MAX;

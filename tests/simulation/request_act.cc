@@ -66,7 +66,8 @@ void Request::answer() {
 void Request::refuse(const Status& why) {
   is_refused_ = true;
   const bool is_closed = *mover_.is_closed && why.code() == StatusCode::kFailedPrecondition;
-  EXPECT_TRUE(is_closed || says_ended(why)) << why.to_string();
+  EXPECT_TRUE(is_closed || says_ended(why) || (is_renewed_ && says_renewed(why)))
+      << why.to_string();
 }
 
 void Request::submit_next_chunk() {
@@ -224,7 +225,7 @@ bool Request::should_be_done() const {
 }
 
 bool Request::wants_done() const {
-  return !granter_died_ && !mover_died_ && script_.is_answered &&
+  return !granter_died_ && !mover_died_ && !is_renewed_ && script_.is_answered &&
          script_.ending == Ending::kNatural && script_.mover_deadline_ms == 0 &&
          script_.deadline_ms > 1000;
 }

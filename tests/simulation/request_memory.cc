@@ -152,8 +152,8 @@ void Request::expect_handoff() {
 void Request::expect_raw() {
   ContextMemory& target = grant_is_source() ? *mover_.memory : *granter_.memory;
   ContextMemory& source = grant_is_source() ? *granter_.memory : *mover_.memory;
-  const uint32_t from = source.raw_section(Way::kOut).value - 1;
-  const uint32_t to = target.raw_section(Way::kIn).value - 1;
+  const uint32_t from = source.raw_index(Way::kOut);
+  const uint32_t to = target.raw_index(Way::kIn);
   for (const RawPart& part : script_.parts) {
     const uint64_t offset = source_slot_ + part.offset;
     sources_.push_back({from, offset, part.length});
@@ -163,6 +163,20 @@ void Request::expect_raw() {
       piece.expected.push_back(final_byte(from, offset + i));
     pieces_.push_back(std::move(piece));
   }
+}
+
+bool Request::is_using(bool of_granter, size_t section) const {
+  const bool is_over_there =
+      of_granter ? grant_end_.has_value() : !transfer_id_.has_value() || transfer_end_.has_value();
+  if (!is_started() || is_over_there) return false;
+  if (of_granter == grant_is_source()) {
+    return std::any_of(sources_.begin(), sources_.end(),
+                       [section](const SourceRange& range) { return range.section == section; });
+  }
+  const GuardedBuffer& at = (of_granter ? granter_ : mover_).memory->sections()[section];
+  return std::any_of(pieces_.begin(), pieces_.end(), [&at](const Piece& piece) {
+    return piece.at >= at.data() && piece.at < at.data() + at.size();
+  });
 }
 
 void Request::release_source() {

@@ -64,17 +64,30 @@ SimFaultKind pick_kind(Random& random, bool of_paths) {
                                  Kind::kOneWay};
     return kOfPaths[random.below(std::size(kOfPaths))];
   }
-  constexpr Kind kKinds[] = {Kind::kPathKilled,    Kind::kPathKilled,
-                             Kind::kPathKilled,    Kind::kPathKilledAtOneEnd,
-                             Kind::kHalfDead,      Kind::kHalfDead,
-                             Kind::kOneWay,        Kind::kOneWay,
-                             Kind::kStall,         Kind::kStall,
-                             Kind::kFull,          Kind::kNoMemory,
-                             Kind::kConnectionCut, Kind::kConnectionCutUnnoticed,
-                             Kind::kPartition,     Kind::kDisconnect,
-                             Kind::kFreeze,        Kind::kFreeze,
-                             Kind::kClockJump,     Kind::kKill,
-                             Kind::kPowerLoss,     Kind::kClose};
+  constexpr Kind kKinds[] = {Kind::kPathKilled,
+                             Kind::kPathKilled,
+                             Kind::kPathKilled,
+                             Kind::kPathKilledAtOneEnd,
+                             Kind::kHalfDead,
+                             Kind::kHalfDead,
+                             Kind::kOneWay,
+                             Kind::kOneWay,
+                             Kind::kStall,
+                             Kind::kStall,
+                             Kind::kFull,
+                             Kind::kNoMemory,
+                             Kind::kConnectionCut,
+                             Kind::kConnectionCutUnnoticed,
+                             Kind::kPartition,
+                             Kind::kDisconnect,
+                             Kind::kFreeze,
+                             Kind::kFreeze,
+                             Kind::kClockJump,
+                             Kind::kKill,
+                             Kind::kPowerLoss,
+                             Kind::kClose,
+                             Kind::kSectionWithdrawn,
+                             Kind::kSectionWithdrawn};
   return kKinds[random.below(std::size(kKinds))];
 }
 
@@ -192,7 +205,8 @@ const char* fault_name(SimFaultKind kind) {
                                     "clock_jump",
                                     "kill",
                                     "power_loss",
-                                    "close"};
+                                    "close",
+                                    "section_withdrawn"};
   static_assert(std::size(kNames) == static_cast<size_t>(SimFaultKind::kCount));
   return kNames[static_cast<size_t>(kind)];
 }

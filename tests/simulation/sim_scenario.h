@@ -32,6 +32,7 @@ enum class SimFaultKind : uint8_t {
   kKill,       // the kernel closes its sockets
   kPowerLoss,  // nobody is told
   kClose,
+  kSectionWithdrawn,  // and registered anew
   kCount,
 };
 const char* fault_name(SimFaultKind kind);

@@ -163,6 +163,9 @@ bool VirtualRun::apply_to_member(const SimFault& fault) {
     case SimFaultKind::kClose:
       close_life(life);
       return true;
+    case SimFaultKind::kSectionWithdrawn:
+      renew_section(life, fault.pick % life.memory->num_sections());
+      return true;
     default:
       return false;
   }

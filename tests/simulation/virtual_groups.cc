@@ -38,7 +38,9 @@ void VirtualRun::start_group(uint32_t index) {
     make_request(member);
     members.push_back(requests_[member].request.get());
     movers.push_back(granter->peers[scenario_.base.requests[member].mover]);
-    may_fail.push_back(links_[requests_[member].link].is_hurt());
+    const bool is_new = is_renewed(*granter) || is_renewed(*requests_[member].mover);
+    if (is_new) requests_[member].request->on_renewed();
+    may_fail.push_back(links_[requests_[member].link].is_hurt() || is_new);
   }
   groups_[index] = std::make_unique<RequestGroup>(index, scenario_.base, party_of(*granter),
                                                   std::move(members), &tally_->requests);

@@ -243,6 +243,37 @@ void VirtualRun::end_life(Life& life, bool is_told) {
   life.impl.reset();
 }
 
+// The call waits until nobody uses the section: the memory is ours then.
+void VirtualRun::renew_section(Life& life, size_t section) {
+  world_.note(life.seat, "withdraws a section", section);
+  constexpr int64_t kUntilKnownNs = 50'000'000;
+  life.renewed_until_ns = INT64_MAX;
+  for (Running& running : requests_) {
+    if (running.request != nullptr && (running.granter == &life || running.mover == &life))
+      running.request->on_renewed();
+  }
+  ++seats_[life.seat].blocked;
+  const baton::Status withdrawn = life.memory->withdraw(section);
+  EXPECT_TRUE(withdrawn.is_ok()) << name_of(life.seat) << ": " << withdrawn.to_string();
+  take_events(life);
+  check_withdrawn(life, section);
+  if (withdrawn.is_ok()) life.memory->register_again(*life.context, section);
+  --seats_[life.seat].blocked;
+  life.renewed_until_ns = world_.now_ns() + kUntilKnownNs;
+  wake(life.seat);
+  world_.note(life.seat, "has registered it anew", section);
+}
+
+void VirtualRun::check_withdrawn(const Life& life, size_t section) const {
+  for (const Running& running : requests_) {
+    if (running.request == nullptr) continue;
+    const Request& request = *running.request;
+    const bool is_using = (running.granter == &life && request.is_using(true, section)) ||
+                          (running.mover == &life && request.is_using(false, section));
+    EXPECT_FALSE(is_using) << request.describe() << " uses section " << section << ", withdrawn";
+  }
+}
+
 void VirtualRun::close_life(Life& life) {
   world_.note(life.seat, "closes", life.number);
   disturb_links_of(life.seat);

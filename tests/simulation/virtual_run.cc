@@ -170,7 +170,9 @@ void VirtualRun::start_request(size_t index) {
     make_request(index);
   Request& request = *running.request;
   SCOPED_TRACE(request.describe());
-  if (!request.start(granter->peers[script.mover], step_number(), link.is_hurt())) {
+  const bool is_new = is_renewed(*granter) || is_renewed(*mover);
+  if (is_new) request.on_renewed();
+  if (!request.start(granter->peers[script.mover], step_number(), link.is_hurt() || is_new)) {
     // No memory is free: somebody has to end first.
     if (world_.now_ns() > due_ns + kMemoryPatienceNs) running.is_skipped = true;
     return;

@@ -64,6 +64,8 @@ class VirtualRun {
     std::unique_ptr<ContextMemory> memory;
     Shadow shadow;
     SimControl* control = nullptr;  // the Context owns it
+    // Until then not everybody knows its sections of now.
+    int64_t renewed_until_ns = INT64_MIN;
     bool is_closed = false;
     bool is_dead = false;
     std::map<uint32_t, baton::PeerId> peers;  // by seat, while it is up
@@ -111,6 +113,9 @@ class VirtualRun {
   void turn(uint32_t seat);
   void end_life(Life& life, bool is_told);
   void close_life(Life& life);
+  void renew_section(Life& life, size_t section);
+  void check_withdrawn(const Life& life, size_t section) const;
+  bool is_renewed(const Life& life) const { return world_.now_ns() < life.renewed_until_ns; }
   void sleep(Life& life, int64_t until_ns);
   Life* life_of_rail(uint32_t rail_tag) const;
   bool is_usable(uint32_t seat) const;
