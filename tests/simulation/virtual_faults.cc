@@ -164,7 +164,7 @@ bool VirtualRun::apply_to_member(const SimFault& fault) {
       close_life(life);
       return true;
     case SimFaultKind::kSectionWithdrawn:
-      renew_section(life, fault.pick % life.memory->num_sections());
+      renew_section(life, pick_section(life, fault.pick));
       return true;
     default:
       return false;

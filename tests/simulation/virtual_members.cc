@@ -256,7 +256,8 @@ void VirtualRun::renew_section(Life& life, size_t section) {
   const baton::Status withdrawn = life.memory->withdraw(section);
   EXPECT_TRUE(withdrawn.is_ok()) << name_of(life.seat) << ": " << withdrawn.to_string();
   take_events(life);
-  check_withdrawn(life, section);
+  const Request* user = user_of(life, section);
+  EXPECT_EQ(user, nullptr) << user->describe() << " uses section " << section << ", withdrawn";
   if (withdrawn.is_ok()) life.memory->register_again(*life.context, section);
   --seats_[life.seat].blocked;
   life.renewed_until_ns = world_.now_ns() + kUntilKnownNs;
@@ -264,14 +265,23 @@ void VirtualRun::renew_section(Life& life, size_t section) {
   world_.note(life.seat, "has registered it anew", section);
 }
 
-void VirtualRun::check_withdrawn(const Life& life, size_t section) const {
+const Request* VirtualRun::user_of(const Life& life, size_t section) const {
   for (const Running& running : requests_) {
     if (running.request == nullptr) continue;
-    const Request& request = *running.request;
-    const bool is_using = (running.granter == &life && request.is_using(true, section)) ||
-                          (running.mover == &life && request.is_using(false, section));
-    EXPECT_FALSE(is_using) << request.describe() << " uses section " << section << ", withdrawn";
+    if ((running.granter == &life && running.request->is_using(true, section)) ||
+        (running.mover == &life && running.request->is_using(false, section)))
+      return running.request.get();
   }
+  return nullptr;
+}
+
+// One that is in use, if any is.
+size_t VirtualRun::pick_section(const Life& life, uint32_t pick) const {
+  std::vector<size_t> used;
+  for (size_t section = 0; section < life.memory->num_sections(); ++section) {
+    if (user_of(life, section) != nullptr) used.push_back(section);
+  }
+  return used.empty() ? pick % life.memory->num_sections() : used[pick % used.size()];
 }
 
 void VirtualRun::close_life(Life& life) {

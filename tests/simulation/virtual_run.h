@@ -114,7 +114,8 @@ class VirtualRun {
   void end_life(Life& life, bool is_told);
   void close_life(Life& life);
   void renew_section(Life& life, size_t section);
-  void check_withdrawn(const Life& life, size_t section) const;
+  const Request* user_of(const Life& life, size_t section) const;
+  size_t pick_section(const Life& life, uint32_t pick) const;
   bool is_renewed(const Life& life) const { return world_.now_ns() < life.renewed_until_ns; }
   void sleep(Life& life, int64_t until_ns);
   Life* life_of_rail(uint32_t rail_tag) const;
