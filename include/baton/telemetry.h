@@ -50,6 +50,10 @@ struct GrantRecord {
   uint64_t bytes = 0;  // of the plan
   int64_t granted_ns = 0;
   int64_t ended_ns = 0;
+  // Of a pull, when Paths died under it: how many layers were read again, each time counted, and
+  // how long some were missing, from the deaths as noticed here to the last of them whole.
+  uint64_t layers_read_again = 0;
+  int64_t settling_ns = 0;
   std::vector<PlacedLayer> layers;
 };
 

@@ -126,7 +126,7 @@ void Engine::path_fenced(LinkPath& path, int64_t now_ns) {
   Link& link = *path.link;
   note_fenced(path, now_ns);
   if (link.up) send_or_drop(link, wire::Fenced{path.plan.epoch, snapshot(path)});
-  for (PullState* pull : link.pulls) pull->path_fenced(path.ordinal);
+  for (PullState* pull : link.pulls) pull->path_fenced(path.ordinal, path.broken_seen_ns);
   path.channel.reset();
   path.unopened = false;
   return_cookie(path);

@@ -327,6 +327,7 @@ uint32_t Engine::pump_pull(Link& link, PullState& pull) {
 // What follows from reports, outside of the plug-in's calls.
 void Engine::settle_pull(Link& link, PullState& pull, int64_t now_ns) {
   for (const uint32_t ordinal : pull.whole) {
+    pull.no_longer_missing(pull.reads[ordinal], now_ns);
     pull.units_counted.fetch_add(pull.layers[ordinal].units, std::memory_order_relaxed);
     pull.layers[ordinal].counted.store(pull.layers[ordinal].units, std::memory_order_relaxed);
     layer_counted(pull, ordinal);

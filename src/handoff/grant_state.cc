@@ -48,6 +48,8 @@ GrantRecord GrantState::record() const {
   out.bytes = total_bytes;
   out.granted_ns = granted_ns;
   out.ended_ns = life.ended_ns();
+  out.layers_read_again = layers_read_again.load(std::memory_order_relaxed);
+  out.settling_ns = settling_ns.load(std::memory_order_relaxed);
   out.layers.reserve(num_layers);
   for (uint32_t i = 0; i < num_layers; ++i) {
     PlacedLayer placed;

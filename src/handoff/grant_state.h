@@ -112,6 +112,9 @@ class GrantState {
   std::vector<wire::Quiesced::OnPath> quiesced_paths;
   uint64_t settle_seq = 0;  // of the last SETTLE that was counted
   std::atomic<uint64_t> units_counted{0};
+  // Of a pull: see GrantRecord.
+  std::atomic<uint64_t> layers_read_again{0};
+  std::atomic<int64_t> settling_ns{0};
 };
 
 }  // namespace baton::handoff

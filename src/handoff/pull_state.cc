@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <utility>
 
 #include "src/base/assert.h"
 
@@ -54,13 +55,20 @@ void PullState::look_at(Reads& layer) {
   whole.push_back(layer.ordinal);
 }
 
-void PullState::path_fenced(uint32_t path) {
+void PullState::path_fenced(uint32_t path, int64_t broken_ns) {
   for (uint32_t i = 0; i < num_layers; ++i) {
     Reads& layer = reads[i];
     if (layer.is_whole || (layer.used_paths >> path & 1) == 0) continue;
     layer.is_lost = true;
     has_lost = true;
+    if (std::exchange(layer.is_missing, true)) continue;
+    if (missing++ == 0) missing_since_ns = broken_ns;
   }
+}
+
+void PullState::no_longer_missing(Reads& layer, int64_t now_ns) {
+  if (!std::exchange(layer.is_missing, false)) return;
+  if (--missing == 0) settling_ns.fetch_add(now_ns - missing_since_ns, std::memory_order_relaxed);
 }
 
 void PullState::begin_again(Reads& layer) {
@@ -71,6 +79,7 @@ void PullState::begin_again(Reads& layer) {
   layer.asked_tokens = 0;
   layer.accepted_bytes = 0;
   layer.used_paths = 0;
+  layers_read_again.fetch_add(1, std::memory_order_relaxed);
   first_ready = std::min(first_ready, layer.ordinal);
 }
 

@@ -55,6 +55,7 @@ class PullState : public GrantState {
     uint32_t ops_out = 0;
     uint32_t used_paths = 0;  // staged on them, since it began (again)
     bool is_lost = false;     // a Path took some of it with it: all of the layer is read again
+    bool is_missing = false;  // lost once, and not whole since
     bool is_whole = false;
   };
   // The Path that the next units take, and how much of its turn is left.
@@ -72,8 +73,11 @@ class PullState : public GrantState {
   void tokens_counted(uint32_t ordinal, uint32_t count);
   // Is the layer whole? Then the engine opens its Gate, from `whole`.
   void look_at(Reads& layer);
-  // The local end of `path` is fenced: what it carried of layers that are not whole may be missing.
-  void path_fenced(uint32_t path);
+  // The local end of `path` is fenced, which was seen to break at `broken_ns`: what it carried of
+  // layers that are not whole may be missing.
+  void path_fenced(uint32_t path, int64_t broken_ns);
+  // A layer that look_at() found whole: the time for which it was missing ends.
+  void no_longer_missing(Reads& layer, int64_t now_ns);
   // Of a lost layer, when no op of it is out, nothing is staged and no Path is being fenced: its
   // memory is read into anew.
   void begin_again(Reads& layer);
@@ -90,7 +94,9 @@ class PullState : public GrantState {
   // Layers before it have nothing to stage; num_layers: none has. While CANCELLING it is not looked
   // at.
   uint32_t first_ready = 0;
-  bool has_lost = false;    // a layer may be lost
+  bool has_lost = false;  // a layer may be lost
+  uint32_t missing = 0;   // layers that are
+  int64_t missing_since_ns = 0;
   bool is_refused = false;  // the source refused a read: its Cancel says why, if it comes
   int64_t refused_seen_ns = 0;
   Stripe stripe;

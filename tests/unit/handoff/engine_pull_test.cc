@@ -343,6 +343,7 @@ TEST(EnginePull, ReadsThatADeadPathLostAreReadOverTheOther) {
     settle(pair);
     expect_done(pair);
     EXPECT_EQ(pair.receiver().gone_paths, std::vector<uint32_t>{0});
+    EXPECT_GT(pair.grant->record().layers_read_again, 0u);
   }
 }
 

@@ -78,7 +78,7 @@ TEST_F(PullStateTest, ADeadPathTakesLayersThatAreNotWholeWithIt) {
   auto& second = asked(1);
   second.on_accepted(3, 100);
   second.on_op_done(3, false, BATON_OP_IN_DOUBT);
-  state_.path_fenced(3);
+  state_.path_fenced(3, 500);
   EXPECT_FALSE(first.is_lost);
   EXPECT_TRUE(second.is_lost);
   EXPECT_TRUE(state_.has_lost);
@@ -90,6 +90,27 @@ TEST_F(PullStateTest, ADeadPathTakesLayersThatAreNotWholeWithIt) {
   EXPECT_TRUE(second.has_ready());
   EXPECT_EQ(second.accepted_bytes, 0u);
   EXPECT_EQ(second.used_paths, 0u);
+}
+
+// Lost with one Path, and again with the next, before it is whole.
+TEST_F(PullStateTest, TheTimeThatLayersAreMissingCountsFromTheFirstDeathToTheLastWhole) {
+  auto& first = asked(0);
+  auto& second = asked(1);
+  state_.path_fenced(3, 500);
+  for (PullState::Reads* layer : {&first, &second}) {
+    state_.begin_again(*layer);
+    layer->used_paths = 1u << 2;
+  }
+  state_.no_longer_missing(first, 600);
+  EXPECT_EQ(state_.settling_ns, 0) << "one is missing still";
+  first.is_whole = true;
+  state_.path_fenced(2, 700);
+  state_.begin_again(second);
+  state_.no_longer_missing(second, 900);
+  EXPECT_EQ(state_.settling_ns, 400);
+  EXPECT_EQ(state_.layers_read_again, 3u);
+  state_.no_longer_missing(second, 1000);
+  EXPECT_EQ(state_.settling_ns, 400);
 }
 
 TEST_F(PullStateTest, ARefusedReadLeavesNothingWhole) {
