@@ -144,24 +144,49 @@ void ModelPath::unreachable(const ModelPostPtr& post) {
 }
 
 void ModelPath::arrive(const ModelPostPtr& post, uint32_t from, uint32_t to) {
-  ModelPath* sender = fabric().find(peer_index_);
-  if (!connected_) {  // not ready to receive yet: the sender's retries bring it again
-    const uint32_t name = peer_index_;
-    ModelFabric& owner = fabric();
-    owner.call_at(owner.now_ns() + kTryAgainNs, [&owner, post, from, to, name, target = index_] {
-      ModelPath* end = owner.find(target);
-      ModelPath* source = owner.find(name);
-      if (source == nullptr) return;
-      const bool is_late =
-          owner.now_ns() > post->departed_ns + static_cast<int64_t>(source->settings().retry_ns);
-      if (end == nullptr || !end->takes_bytes() || is_late) {
-        source->unreachable(post);
-      } else {
-        end->arrive(post, from, to);
-      }
-    });
-    return;
+  const bool is_behind = settings().is_ordered() && early_posts_ > 0;
+  const bool is_lost = settings().is_ordered() && lost_early_post_;
+  if (ModelPath* sender = fabric().find(peer_index_); is_lost && sender != nullptr) {
+    sender->unreachable(post);
+  } else if (connected_ && !is_behind) {
+    take(post, from, to);
+  } else {
+    try_again(post, from, to);
   }
+}
+
+// Not ready to receive yet, or behind what came before it was: the sender's retries bring it again,
+// all of them at the same times and in their order.
+void ModelPath::try_again(const ModelPostPtr& post, uint32_t from, uint32_t to) {
+  ++early_posts_;
+  ModelFabric& owner = fabric();
+  const int64_t at_ns = (owner.now_ns() / kTryAgainNs + 1) * kTryAgainNs;
+  owner.call_at(at_ns, [&owner, post, from, to, name = peer_index_, target = index_] {
+    ModelPath* end = owner.find(target);
+    ModelPath* source = owner.find(name);
+    if (end != nullptr) --end->early_posts_;
+    if (source == nullptr) return;
+    if (end == nullptr || !end->takes_bytes()) {
+      source->unreachable(post);
+      return;
+    }
+    // Streams wait in the kernel.
+    const bool is_late =
+        source->settings().is_hardware() &&
+        owner.now_ns() > post->departed_ns + static_cast<int64_t>(source->settings().retry_ns);
+    if (is_late && !end->connected_) end->lost_early_post_ = true;
+    if (end->lost_early_post_) {
+      source->unreachable(post);
+    } else if (end->connected_) {
+      end->take(post, from, to);
+    } else {
+      end->try_again(post, from, to);
+    }
+  });
+}
+
+void ModelPath::take(const ModelPostPtr& post, uint32_t from, uint32_t to) {
+  ModelPath* sender = fabric().find(peer_index_);
   if (!settings().is_hardware()) {
     inbox_.push_back(post);
     rail_->wake();

@@ -105,6 +105,8 @@ class ModelPath final : public AnyPath {
   void send_parts(const ModelPostPtr& post);
   int64_t arrival_ns();
   void arrive(const ModelPostPtr& post, uint32_t from, uint32_t to);
+  void try_again(const ModelPostPtr& post, uint32_t from, uint32_t to);
+  void take(const ModelPostPtr& post, uint32_t from, uint32_t to);
   void unreachable(const ModelPostPtr& post);
   void place_part(const ModelPostPtr& post, uint32_t from, uint32_t to);
   void placed(ModelPath* sender, const ModelPostPtr& post);
@@ -148,6 +150,8 @@ class ModelPath final : public AnyPath {
   std::set<uint64_t> unplaced_;           // writes of this end
   std::vector<ModelPostPtr> flushes_;     // of this end, arrived at the other one
   int64_t last_arrival_ns_ = 0;           // of this end's posts
+  uint32_t early_posts_ = 0;              // of the peer, that try again until this end is connected
+  bool lost_early_post_ = false;  // and the peer breaks: on an ordered path nothing follows it
   uint32_t posted_receives_ = 0;
   std::deque<Report> reports_;
   std::deque<ModelPostPtr> inbox_;    // software: the peer's posts, next to be placed

@@ -93,7 +93,8 @@ class Model : public testing::Test {
               BATON_RC_OK);
   }
 
-  void open_path() {
+  // Without the other way, b does not take what a posts yet: finish_path().
+  void open_path(bool is_whole = true) {
     uint8_t addresses[2][BATON_MAX_ADDRESS_BYTES];
     uint32_t lengths[2] = {};
     Side* sides[2] = {&a_, &b_};
@@ -110,12 +111,19 @@ class Model : public testing::Test {
       sides[i]->logs.emplace_back();
       ASSERT_EQ(plugin().path_address(path, addresses[i], &lengths[i]), BATON_RC_OK);
     }
-    for (int i = 0; i < 2; ++i) {
+    for (int i = 0; i < (is_whole ? 2 : 1); ++i) {
       ASSERT_EQ(
           plugin().path_connect(sides[i]->paths.back(), addresses[1 - i], lengths[1 - i], error),
           BATON_RC_OK)
           << error;
     }
+    a_address_.assign(addresses[0], addresses[0] + lengths[0]);
+  }
+  void finish_path() {
+    char error[BATON_ERROR_BYTES] = {};
+    const auto length = static_cast<uint32_t>(a_address_.size());
+    ASSERT_EQ(plugin().path_connect(b_.paths.back(), a_address_.data(), length, error), BATON_RC_OK)
+        << error;
   }
 
   void TearDown() override { close(); }
@@ -212,6 +220,7 @@ class Model : public testing::Test {
   int64_t now_ns_ = 0;
   baton_loopback_fabric* fabric_ = nullptr;
   uint64_t epoch_ = 0;
+  std::vector<uint8_t> a_address_;  // of the path that was opened last
   uint64_t next_op_ = 0;
   std::vector<baton_loopback_place> places_;
   Side a_;
@@ -286,6 +295,39 @@ TEST_F(Model, SrdPassesPostsInAnyOrderAndEachImmediateComesWithItsOwnBytes) {
   const std::vector<uint32_t> seen = b_.log().immediates;
   ASSERT_EQ(seen.size(), 40u);
   EXPECT_FALSE(std::is_sorted(seen.begin(), seen.end()));
+}
+
+TEST_F(Model, NothingOvertakesOnAnOrderedPathThatIsNotConnectedYet) {
+  for (const char* settings : {"capabilities=rc", "capabilities=tcp"}) {
+    SCOPED_TRACE(settings);
+    open(settings, 0);
+    open_path(false);
+    for (uint32_t i = 0; i < 3; ++i) ASSERT_EQ(write(64, i), BATON_RC_OK);
+    run(5'000);  // they have come, and were not taken
+    EXPECT_TRUE(b_.log().immediates.empty());
+    finish_path();
+    for (uint32_t i = 3; i < 6; ++i) ASSERT_EQ(write(64, i), BATON_RC_OK);
+    run(kMsNs / 2);
+    EXPECT_EQ(b_.log().immediates, (std::vector<uint32_t>{0, 1, 2, 3, 4, 5}));
+    close();
+  }
+}
+
+TEST_F(Model, AStreamWaitsForItsOtherEndWhereHardwareGivesUp) {
+  for (const char* settings : {"capabilities=rc", "capabilities=tcp"}) {
+    SCOPED_TRACE(settings);
+    const bool is_stream = std::strcmp(settings, "capabilities=tcp") == 0;
+    open(settings, 0);
+    open_path(false);
+    ASSERT_EQ(write(64, 0), BATON_RC_OK);
+    pass(1'030'000);  // the first is given up now
+    finish_path();
+    const bool is_accepted = write(64, 1) == BATON_RC_OK;
+    run(10 * kMsNs);
+    EXPECT_EQ(b_.log().immediates.size(), is_stream && is_accepted ? 2u : 0u);
+    EXPECT_EQ(a_.log().broken.empty(), is_stream);
+    close();
+  }
 }
 
 TEST_F(Model, AFlushIsDoneWhenEverythingBeforeItIsPlaced) {
