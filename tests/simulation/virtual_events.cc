@@ -186,7 +186,9 @@ void VirtualRun::look_at_links() {
     const bool is_now = is_up(link);
     if (is_now && !link.was_up) {
       ++link.connections;
-      link.up_ns = world_.now_ns();
+      link.awake_ns = world_.now_ns();
+      for (const uint32_t seat : {link.script.dialer, link.script.listener})
+        link.awake_ns = std::max(link.awake_ns, seats_[seat].frozen_until_ns);
       link.hurt.push_back(std::exchange(link.hurt_early, Hurt::kNone));
     }
     link.was_up = is_now;

@@ -173,7 +173,7 @@ bool VirtualRun::apply_to_member(const SimFault& fault) {
 
 bool VirtualRun::has_leases(const Link& link) const {
   constexpr int64_t kRoundTripNs = 20 * kMsNs;
-  return link.was_up && world_.now_ns() > link.up_ns + kRoundTripNs;
+  return link.was_up && world_.now_ns() > link.awake_ns + kRoundTripNs;
 }
 
 void VirtualRun::tell_frozen(uint32_t seat, int64_t for_ns) {
@@ -182,6 +182,10 @@ void VirtualRun::tell_frozen(uint32_t seat, int64_t for_ns) {
     const int64_t silent_ns = has_leases(links_[running.link]) ? for_ns : 0;
     if (running.granter == seats_[seat].life) running.request->on_granter_frozen(silent_ns);
     if (running.mover == seats_[seat].life) running.request->on_mover_frozen(silent_ns);
+  }
+  for (Link& link : links_) {
+    if (link.script.dialer == seat || link.script.listener == seat)
+      link.awake_ns = std::max(link.awake_ns, seats_[seat].frozen_until_ns);
   }
 }
 

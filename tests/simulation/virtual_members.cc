@@ -262,6 +262,7 @@ void VirtualRun::renew_section(Life& life, size_t section) {
   --seats_[life.seat].blocked;
   life.renewed_until_ns = world_.now_ns() + kUntilKnownNs;
   wake(life.seat);
+  tick_at(world_.now_ns() + kStepNs);  // nobody has acted meanwhile
   world_.note(life.seat, "has registered it anew", section);
 }
 

@@ -88,7 +88,7 @@ class VirtualRun {
     uint32_t connections = 0;
     std::vector<Hurt> hurt;  // per connection
     bool was_up = false;
-    int64_t up_ns = 0;
+    int64_t awake_ns = 0;           // since then it is up, and both have been awake
     Hurt hurt_early = Hurt::kNone;  // before it was up
     bool is_hurt() const { return !hurt.empty() && hurt.back() != Hurt::kNone; }
     bool is_dialling = false;
