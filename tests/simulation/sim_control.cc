@@ -271,6 +271,8 @@ void SimControl::frame_arrived(uint32_t number, const std::vector<uint8_t>& fram
   } else if (const auto* beat = std::get_if<wire::Heartbeat>(&message)) {
     on_heartbeat(*end, *beat);
   } else {
+    const bool are_credits = std::holds_alternative<wire::Credits>(message);
+    if (are_credits && member_.on_credits) member_.on_credits();
     handler_->on_message(end->peer, std::move(message));
   }
   member_.wake();

@@ -120,6 +120,8 @@ class SimControl final : public baton::control::ControlInterface {
     std::function<void(int64_t at_ns, bool is_timer, std::function<void()> what)> at;
     // A callback has run: there may be work for its progress().
     std::function<void()> wake;
+    // Credits are about to be taken; may be empty.
+    std::function<void()> on_credits;
   };
 
   SimControl(SimNetwork& network, Member member, baton::control::ControlOptions options,

@@ -108,6 +108,11 @@ baton::api::Environment VirtualRun::environment_of(Life& life) {
       at(seat, number, at_ns, is_timer, std::move(what));
     };
     member.wake = [this, seat = one->seat] { wake(seat); };
+    member.on_credits = [this, one] {
+      // What the peer returns now was waited for.
+      if (one->context->dump().find("credits of the receiver") != std::string::npos)
+        ++tally_->faults["no_credits"];
+    };
     auto control =
         std::make_unique<SimControl>(network_, std::move(member), std::move(options), handler);
     one->control = control.get();
