@@ -101,6 +101,14 @@ void require_ok(const baton::Status& status, const char* what) {
   std::abort();
 }
 
+uint64_t lost_paths(const baton::Context& context) {
+  uint64_t lost = 0;
+  for (const auto& peer : context.metrics().peers) {
+    for (const auto& path : peer.paths) lost += path.lost;
+  }
+  return lost;
+}
+
 baton::ContextOptions quiet_options(const std::string& name) {
   baton::ContextOptions options;
   options.name = name;
@@ -108,7 +116,7 @@ baton::ContextOptions quiet_options(const std::string& name) {
   return options;
 }
 
-ContextPair::ContextPair(const Options& options) {
+ContextPair::ContextPair(const Options& options) : prefill_dials_(options.prefill_dials) {
   if (options.transport == "loopback") {
     baton_loopback_plan plan{};
     baton_loopback_plan_init(&plan);
@@ -144,6 +152,11 @@ baton::Context ContextPair::make(const std::string& name, const Options& options
 }
 
 void ContextPair::connect() {
+  if (prefill_dials_) {
+    decode_peer_ = require(prefill_->connect(decode_->address()), "connect");
+    prefill_peer_ = next_event(*decode_, baton::EventKind::kPeerUp).peer;
+    return;
+  }
   prefill_peer_ = require(decode_->connect(prefill_->address()), "connect");
   decode_peer_ = next_event(*prefill_, baton::EventKind::kPeerUp).peer;
 }

@@ -73,6 +73,9 @@ T require(baton::Result<T> result, const char* what) {
   return std::move(result).value();
 }
 
+// Paths of its peers that were open and are no more.
+uint64_t lost_paths(const baton::Context& context);
+
 // Options of a test's Context: a name, quiet log.
 baton::ContextOptions quiet_options(const std::string& name);
 
@@ -88,6 +91,7 @@ class ContextPair {
     std::string bind_host = "127.0.0.1";
     std::vector<std::string> plugin_files = {};
     uint32_t paths = 1;
+    bool prefill_dials = false;  // else decode does
     // Loopback: this path of the fabric breaks with its post of this number; -1: none.
     int32_t kill_path = -1;
     uint32_t kill_after_posts = 0;
@@ -97,7 +101,7 @@ class ContextPair {
   ContextPair(const ContextPair&) = delete;
   ContextPair& operator=(const ContextPair&) = delete;
 
-  // Decode dials prefill. Afterwards both know each other.
+  // Afterwards both know each other.
   void connect();
   baton::Context& prefill() { return *prefill_; }
   baton::Context& decode() { return *decode_; }
@@ -108,6 +112,7 @@ class ContextPair {
  private:
   baton::Context make(const std::string& name, const Options& options);
 
+  bool prefill_dials_;
   baton_loopback_fabric* fabric_ = nullptr;
   std::unique_ptr<baton::Context> prefill_;
   std::unique_ptr<baton::Context> decode_;
