@@ -3,6 +3,7 @@
 #include "src/base/assert.h"
 #include "src/handoff/engine.h"
 #include "src/handoff/failure_line.h"
+#include "src/handoff/pull_state.h"
 #include "src/handoff/read_grant_state.h"
 
 namespace baton::handoff {
@@ -161,6 +162,8 @@ void Engine::log_end(const GrantState& grant, int64_t now_ns) {
   FailedRequest failed;
   failed.why = grant.life.status();
   failed.grant = grant.id;
+  // By what the caller holds: of a Pull a transfer, of a ReadGrant a grant.
+  if (grant.pull != nullptr) failed.transfer = grant.pull->transfer;
   failed.tag = grant.tag;
   failed.peer = grant.peer;
   if (grant.meters != nullptr) failed.peer_name = grant.meters->name;
@@ -175,7 +178,7 @@ void Engine::log_end(const TransferState& transfer, int64_t now_ns) {
   FailedRequest failed;
   failed.why = transfer.life.status();
   failed.grant = transfer.grant;
-  failed.transfer = transfer.id;
+  if (transfer.kind != TransferKind::kReadGrant) failed.transfer = transfer.id;
   failed.tag = transfer.tag;
   failed.peer = transfer.peer;
   if (transfer.meters != nullptr) failed.peer_name = transfer.meters->name;
