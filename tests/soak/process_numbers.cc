@@ -77,6 +77,10 @@ std::string growth(const ProcessNumbers& before, const ProcessNumbers& after) {
   check("threads", before.threads, after.threads, 0);
   check("mappings", before.mappings, after.mappings, kMappingSlack);
   check("resident bytes", before.resident_bytes, after.resident_bytes, kResidentSlack);
+  if (after.free_counter_slots < before.free_counter_slots) {
+    out << "free counter slots fell from " << before.free_counter_slots << " to "
+        << after.free_counter_slots << "; ";
+  }
   return out.str();
 }
 

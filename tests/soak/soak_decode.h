@@ -1,50 +1,78 @@
-// SoakDecode: the decode process of a soak, and its judge. Round by round it grants pages for one
-// to four requests, asks prefill for them, and generates from each as its layers arrive; some are
-// cancelled, by either side, at a moment of the seed's choice, and now and then the prefill process
-// is killed and started again under its name.
+// SoakDecode: the decode side of a soak, and its judge. Round by round it takes pages for one to
+// four requests and asks prefill for them: into some it lets prefill push, for the others it pulls
+// what prefill offers. It generates from each as its layers arrive; some are cancelled, by either
+// side, at a moment of the seed's choice.
 //
-// What must hold, or the soak ends at once with what did not:
-//  - what was not cancelled or killed is done; its tokens, logits and KV bytes are those of a run
-//    by one process alone
+// What must hold, or what did not is returned:
+//  - what was not cancelled, and lost no process, is done; its tokens, logits and KV bytes are
+//    those of a run by one process alone
 //  - what was ends by its own code, or done
-//  - pages are poison when they are given out: nothing landed after their Grant had ended
-//  - both processes hold as many descriptors, threads and mappings at the end as after a warm-up,
-//    all pages are free, every request had one event, and no child was left a zombie
+//  - pages are poison when they are given out: nothing landed after their hand-off had ended
+//  - every request had one event, and after each round all pages and counter slots are free
 //
 // Thread rule: one thread.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <random>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "examples/reference_engine/engine_generate.h"
 #include "examples/reference_engine/engine_node.h"
 #include "examples/reference_engine/sequence.h"
+#include "tests/soak/incoming.h"
 #include "tests/soak/process_numbers.h"
 #include "tests/soak/soak_options.h"
-#include "tests/support/child_process.h"
+#include "tests/soak/soak_tally.h"
 
 namespace baton_soak {
 
 class SoakDecode {
  public:
-  explicit SoakDecode(const SoakOptions& options);
+  // Of one round.
+  struct Round {
+    uint64_t most = 0;    // hand-offs
+    bool strikes = true;  // a strike may fall
+    bool calm = false;    // nobody cancels
+  };
 
-  // Empty when all held.
-  std::string run();
-  nlohmann::json summary() const;
+  SoakDecode(const SoakOptions& options, std::string name);
+
+  // These return "" when all held. The engine, its prompts, and what one process makes of them.
+  std::string prepare();
+  std::string connect(const std::string& address);
+  std::string round(const Round& plan);
+  // The other process is at rest: no request is alive here, and no offer stands.
+  std::string check_rest();
+  // REQUIRES: check_rest(). No byte of any page was written.
+  std::string check_pages();
+  void close() { node_->close_context(); }
+
+  // `strike` is called once, at a layer of the seed's choice in the hand-off after so many.
+  void strike_after(uint64_t hand_offs, std::function<void()> strike);
+  // A strike's word: until connect() hand-offs may be lost.
+  void lose_peer() { is_peer_killed_ = true; }
+  bool is_peer_killed() const { return is_peer_killed_; }
+
+  uint64_t through() const { return tally_.total(); }
+  // Of the round that goes on: not through yet.
+  SoakTally tally() const { return tally_; }
+  ProcessNumbers numbers() const;
 
  private:
   // What becomes of a request, beside a kill.
   enum class Fate : uint8_t {
     kNone,
-    kDecodeBeforeAsking,  // the Grant is cancelled, and prefill never hears of the request
-    kDecodeAfterAsking,
+    // The Grant is cancelled, and prefill never hears of the request. Of a pull: it is asked for
+    // and withdrawn at once.
+    kDecodeBeforeAsking,
+    kDecodeAfterAsking,  // of a pull: as soon as it has begun
     kDecodeAtLayer,
     kPrefillAtLayer,
   };
@@ -58,30 +86,38 @@ class SoakDecode {
     size_t prompt = 0;
     Fate fate = Fate::kNone;
     uint32_t layer = 0;
+    bool is_late = false;  // of a pull: begun only when nothing else is left to do
     std::optional<baton_engine::Sequence> sequence;
-    baton::Grant grant;
+    std::optional<Incoming> incoming;
+    baton::Status missed;  // why a pull did not begin
   };
   class Hooks;
 
-  std::string prepare();
-  std::string start_child();
-  std::string stop_child();
-  // Waits until the child is at rest, and checks its pages; its numbers from its warm-up on.
-  std::string check_child();
-  std::string round();
+  std::string prepare_prompt();
+  Open draw(bool calm);
   std::string ask(Open& open);
+  std::string allow_push(Open& open);
+  std::string ask_for_pull(Open& open);
+  void begin(Open& open, Incoming incoming);
   baton::Status withdraw(const Open& open);
-  std::string finish(Open& open);
-  std::string judge(Open& open, const baton::Status& grant_end,
+  // Begins the Pull when its offer is here.
+  void take_offer(Open& open);
+  // Those of the round that are not late.
+  void take_offers();
+  baton::Status await_incoming(Open& open);
+  std::string finish(Open& open, bool is_struck);
+  std::string judge(const Open& open, const baton::Status& end,
                     const baton::Result<baton_engine::Generation>& generation);
   std::string compare(const Open& open, const baton_engine::Generation& generation);
-  std::string check_events();
-  std::string check_end();
-  void kill_child();
+  // Waits for one, and takes all that are here.
+  void take_events(uint32_t wait_ms);
+  void take_event(const baton::Event& event);
+  std::string check_round();
+  void strike();
   uint64_t chance(uint64_t below) { return random_() % below; }
-  void show_progress();
 
   SoakOptions options_;
+  std::string name_;
   std::mt19937_64 random_;
   baton_engine::EngineOptions engine_options_ = engine_options();
   baton_engine::Progress progress_;
@@ -90,28 +126,19 @@ class SoakDecode {
   std::optional<baton_engine::KvPool> pool_;
   std::unique_ptr<baton_engine::EngineNode> node_;
   std::vector<Prompt> prompts_;
-  std::optional<baton_test::ChildProcess> child_;
+  std::vector<Open> open_;  // of this round
   baton::PeerId peer_;
-  bool killed_ = false;      // in this round
-  uint64_t until_kill_ = 0;  // hand-offs
-  uint32_t kill_layer_ = 0;  // of the request that brings it
-  uint64_t age_ = 0;         // hand-offs of this child
+  bool is_peer_killed_ = false;
+  std::function<void()> strike_;
+  uint64_t until_strike_ = 0;  // hand-offs
+  uint32_t strike_layer_ = 0;  // of the hand-off that brings it
   uint64_t next_id_ = 1;
-  std::vector<uint64_t> round_grants_;
-
-  std::optional<ProcessNumbers> own_before_;
-  std::optional<ProcessNumbers> child_before_;
-  ProcessNumbers own_after_;
-  ProcessNumbers child_after_;
-  uint64_t through_ = 0;
-  uint64_t equal_ = 0;
-  uint64_t cancelled_ = 0;
-  uint64_t lost_ = 0;
-  uint64_t kills_ = 0;
-  uint64_t kv_bytes_compared_ = 0;
-  uint64_t poison_bytes_checked_ = 0;
-  int64_t start_ns_ = 0;
-  int64_t shown_ns_ = 0;
+  uint64_t counter_slots_ = 0;  // free before the first hand-off
+  // Of this round, whose ends no event has told: is it a Pull, and its id.
+  std::set<std::pair<bool, uint64_t>> unended_;
+  std::set<uint64_t> given_up_;  // requests, by prefill
+  std::string wrong_event_;
+  SoakTally tally_;
 };
 
 }  // namespace baton_soak

@@ -1,5 +1,5 @@
 // baton-soak: hand-offs of the tiny model between two long-lived processes, back to back, with
-// random cancels and kills; see soak_decode.h for what must hold.
+// random cancels and kills; see soak_run.h for what must hold.
 //
 //   build/dev/bin/baton_soak --hand-offs 10000 --seed 7 --json soak.json
 //
@@ -11,9 +11,9 @@
 #include <iostream>
 #include <string>
 
-#include "tests/soak/soak_decode.h"
 #include "tests/soak/soak_options.h"
 #include "tests/soak/soak_prefill.h"
+#include "tests/soak/soak_run.h"
 #include "tests/support/test_seed.h"
 
 int main(int argc, char** argv) {
@@ -24,6 +24,8 @@ int main(int argc, char** argv) {
   app.add_option("--hand-offs", options.hand_offs, "How many (200)");
   app.add_option("--seed", options.seed, "Decides prompts, cancels and kills (chosen anew)");
   app.add_option("--cancel-percent", options.cancel_percent, "Of the hand-offs (20)");
+  app.add_option("--pull-percent", options.pull_percent,
+                 "Of the hand-offs (40): pulled; the others are pushed");
   app.add_option("--kill-every", options.kill_every,
                  "Hand-offs between two kills of the prefill process, on average (40); 0: never");
   app.add_option("--json", options.json_path, "Write the summary to this file, too");
@@ -38,7 +40,7 @@ int main(int argc, char** argv) {
 
   std::printf("BATON_TEST_SEED=%llu\n", static_cast<unsigned long long>(options.seed));
   std::fflush(stdout);
-  baton_soak::SoakDecode soak(options);
+  baton_soak::SoakRun soak(options);
   const std::string wrong = soak.run();
   auto summary = soak.summary();
   summary["result"] = wrong.empty() ? "held" : wrong;
