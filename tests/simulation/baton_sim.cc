@@ -1,19 +1,14 @@
 // baton-sim: seeded simulation of whole hand-offs in virtual time (docs/testing.md).
 //
 //   baton-sim --from SEED --seeds N [--capabilities rc|srd|tcp|shm|all] [--mutant NAME]
-//             [--stop-at-first] [--trace] [--json FILE]
+//             [--stop-at-first] [--require-all] [--trace] [--json FILE]
 //
 // Exit status: 0 nothing failed, 1 something did, 2 the command line is wrong.
-#include <gtest/gtest-spi.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <cinttypes>
-#include <csignal>
 #include <cstdio>
-#include <cstdlib>
-#include <cstring>
 #include <optional>
 #include <string>
 #include <utility>
@@ -21,7 +16,7 @@
 
 #include "nlohmann/json.hpp"
 #include "perf/lib/output_file.h"
-#include "tests/simulation/virtual_run.h"
+#include "tests/simulation/sim_batch.h"
 
 #ifdef BATON_MUTANTS
 #include "src/base/mutant.h"
@@ -37,6 +32,7 @@ struct Settings {
   std::string mutant;
   std::string json;
   bool stops_at_first = false;
+  bool requires_all = false;
   bool is_tracing = false;
   std::string program;
 };
@@ -48,17 +44,6 @@ struct Failure {
   std::string replay;
 };
 
-// For whoever reads what an assertion left.
-char current_run[256];
-
-void say_current_run(int) {
-  const char text[] = "baton-sim: aborted in: ";
-  (void)!::write(STDERR_FILENO, text, sizeof text - 1);
-  (void)!::write(STDERR_FILENO, current_run, std::strlen(current_run));
-  (void)!::write(STDERR_FILENO, "\n", 1);
-  std::signal(SIGABRT, SIG_DFL);
-}
-
 std::string replay_command(const Settings& settings, uint64_t seed,
                            const std::string& capabilities) {
   return settings.program + " --from " + std::to_string(seed) + " --seeds 1 --capabilities " +
@@ -66,27 +51,33 @@ std::string replay_command(const Settings& settings, uint64_t seed,
          " --trace";
 }
 
-// All that this seed's run found wrong; empty: nothing.
-std::string run_seed(uint64_t seed, const std::string& capabilities, bool is_tracing,
-                     RunTally* tally, uint64_t* hash) {
-  testing::TestPartResultArray results;
-  {
-    const testing::ScopedFakeTestPartResultReporter reporter(
-        testing::ScopedFakeTestPartResultReporter::INTERCEPT_ONLY_CURRENT_THREAD, &results);
-    const SimScenario scenario = make_sim_scenario(seed, capabilities);
-    if (is_tracing) std::printf("%s", describe(scenario).c_str());
-    VirtualRun run(scenario, is_tracing, tally);
-    run.run([&results] { return results.size() > 0; });
-    *hash = run.hash();
+// What the seeds were to have gone through and did not, each with a space before it.
+std::string missing(const Settings& settings, const RunTally& tally) {
+  std::string names;
+  const auto expect = [&names](const std::string& name, uint64_t count) {
+    if (count == 0) names += " " + name;
+  };
+  const auto fault = [&tally](const std::string& name) {
+    const auto found = tally.faults.find(name);
+    return found == tally.faults.end() ? 0 : found->second;
+  };
+  for (size_t kind = 0; kind < static_cast<size_t>(SimFaultKind::kCount); ++kind) {
+    const std::string name = fault_name(static_cast<SimFaultKind>(kind));
+    expect(name, fault(name));
   }
-  std::string text;
-  for (int i = 0; i < results.size() && i < 8; ++i) {
-    const testing::TestPartResult& result = results.GetTestPartResult(i);
-    const char* file = result.file_name() == nullptr ? "" : result.file_name();
-    text += std::string(file) + ":" + std::to_string(result.line_number()) + ": " +
-            result.message() + "\n";
-  }
-  return text;
+  expect("restart", fault("restart"));
+  const bool has_credits = settings.capabilities != "tcp" && settings.capabilities != "shm";
+  if (has_credits) expect("no_credits", fault("no_credits"));
+  expect("settlement", tally.settlements);
+  expect("fence", tally.fences);
+  expect("pull", tally.requests.pulls);
+  expect("shared_source", tally.requests.shared_sources);
+  expect("group_done", tally.requests.groups_done);
+  expect("group_failed", tally.requests.groups_failed);
+  expect("lease_ran_out", tally.requests.leases_ran_out);
+  expect("cancel", tally.requests.cancelled);
+  expect("doubt", tally.requests.in_doubt);
+  return names;
 }
 
 // The names of this build's mutants, each with a space before it; empty in a build without.
@@ -130,49 +121,54 @@ std::string to_json(const RunTally& tally, uint64_t seeds, const std::vector<Fai
   return out.dump(2) + "\n";
 }
 
-// The exit status. `json` may be null.
-int run_all(const Settings& settings, baton_perf::OutputFile* json) {
-  std::vector<std::string> sets = {settings.capabilities};
-  if (settings.capabilities == "all") sets = {"rc", "srd", "tcp", "shm"};
-  RunTally tally;
-  std::vector<Failure> failures;
-  uint64_t done = 0;
-  while (done < settings.seeds) {
-    const uint64_t seed = settings.from + done;
-    const std::string& capabilities = sets[seed % sets.size()];
-    const std::string replay = replay_command(settings, seed, capabilities);
-    std::snprintf(current_run, sizeof current_run, "%s", replay.c_str());
-    uint64_t hash = 0;
-    const std::string wrong = run_seed(seed, capabilities, settings.is_tracing, &tally, &hash);
-    ++done;
-    if (settings.is_tracing) std::printf("hash %016" PRIx64 "\n", hash);
-    if (!wrong.empty()) {
-      failures.push_back({seed, capabilities, wrong, replay});
-      std::printf("seed %" PRIu64 " (%s) failed:\n%s", seed, capabilities.c_str(), wrong.c_str());
-      if (!settings.is_tracing) {
-        std::printf("%s", describe(make_sim_scenario(seed, capabilities)).c_str());
-      }
-      std::printf("repeat with: %s\n", replay.c_str());
-      std::fflush(stdout);
-      if (settings.stops_at_first) break;
-    }
-    if (done % 50 == 0) {
-      std::fprintf(stderr, "baton-sim: %" PRIu64 " of %" PRIu64 " seeds, %zu failed\n", done,
-                   settings.seeds, failures.size());
-    }
+void print_failure(const Failure& failure, bool is_tracing) {
+  std::printf("seed %" PRIu64 " (%s) failed:\n%s", failure.seed, failure.capabilities.c_str(),
+              failure.message.c_str());
+  if (!is_tracing) {
+    std::printf("%s", describe(make_sim_scenario(failure.seed, failure.capabilities)).c_str());
   }
+  std::printf("repeat with: %s\n", failure.replay.c_str());
+  std::fflush(stdout);
+}
+
+void print_summary(const RunTally& tally, uint64_t seeds, size_t failures) {
   std::printf("%" PRIu64 " seeds, %zu failed; %" PRIu64 " grants, %" PRIu64
               " transfers, done %" PRIu64 " and %" PRIu64 ", %" PRIu64 " cancelled, %" PRIu64
               " in doubt; %" PRIu64 " pulls; %" PRIu64 " groups, done %" PRIu64 ", failed %" PRIu64
               "; %" PRIu64 " leases ran out; %" PRIu64 " shared sources; %" PRIu64
               " bytes checked; %" PRIu64 " fences, %" PRIu64 " settlements; %.1f virtual seconds\n",
-              done, failures.size(), tally.requests.granted, tally.requests.moved,
+              seeds, failures, tally.requests.granted, tally.requests.moved,
               tally.requests.grants_done, tally.requests.transfers_done, tally.requests.cancelled,
               tally.requests.in_doubt, tally.requests.pulls, tally.requests.groups,
               tally.requests.groups_done, tally.requests.groups_failed,
               tally.requests.leases_ran_out, tally.requests.shared_sources,
               tally.requests.bytes_checked + tally.placed_bytes, tally.fences, tally.settlements,
               static_cast<double>(tally.virtual_ns) / 1e9);
+}
+
+// The exit status. `json` may be null.
+int run_all(const Settings& settings, baton_perf::OutputFile* json) {
+  RunTally tally;
+  std::vector<Failure> failures;
+  uint64_t done = 0;
+  const SimBatch batch = {settings.from, settings.seeds, settings.capabilities,
+                          settings.is_tracing};
+  batch.run([&](const SeedReport& report) {
+    ++done;
+    add_to(&tally, report.tally);
+    if (!report.wrong.empty()) {
+      failures.push_back({report.seed, report.capabilities, report.wrong,
+                          replay_command(settings, report.seed, report.capabilities)});
+      print_failure(failures.back(), settings.is_tracing);
+      if (settings.stops_at_first) return false;
+    }
+    if (done % 50 == 0) {
+      std::fprintf(stderr, "baton-sim: %" PRIu64 " of %" PRIu64 " seeds, %zu failed\n", done,
+                   settings.seeds, failures.size());
+    }
+    return true;
+  });
+  print_summary(tally, done, failures.size());
   if (json != nullptr) {
     const baton::Status written = json->write(to_json(tally, done, failures));
     if (!written.is_ok()) {
@@ -180,7 +176,9 @@ int run_all(const Settings& settings, baton_perf::OutputFile* json) {
       return 1;
     }
   }
-  return failures.empty() ? 0 : 1;
+  const std::string absent = settings.requires_all ? missing(settings, tally) : "";
+  if (!absent.empty()) std::printf("did not occur in any seed:%s\n", absent.c_str());
+  return failures.empty() && absent.empty() ? 0 : 1;
 }
 
 }  // namespace
@@ -202,6 +200,8 @@ int main(int argc, char** argv) {
                  "A fault in the protocol, for baton-sim-mutants:" + baton_test::mutant_names())
       ->check(baton_test::set_mutant);
   app.add_flag("--stop-at-first", settings.stops_at_first, "End with the first seed that fails");
+  app.add_flag("--require-all", settings.requires_all,
+               "Fail, too, unless every kind of fault and of hand-off has occurred");
   app.add_flag("--trace", settings.is_tracing, "Print all that happens, with its virtual time");
   app.add_option("--json", settings.json, "Write the summary to this file");
   try {
@@ -218,6 +218,5 @@ int main(int argc, char** argv) {
     }
     json.emplace(std::move(opened).value());
   }
-  std::signal(SIGABRT, baton_test::say_current_run);
   return baton_test::run_all(settings, json.has_value() ? &*json : nullptr);
 }
