@@ -192,14 +192,6 @@ TEST_P(Lifecycle, ClosedContextEndsItsPeersRequests) {
   EXPECT_TRUE(grant_.all().is_open());
 }
 
-TEST_P(Lifecycle, DrainLetsWorkFinish) {
-  start("r");
-  require_ok(transfer_.seal(), "seal");
-  EXPECT_TRUE(pair_.prefill().close(10000).is_ok());
-  EXPECT_EQ(transfer_.state(), State::kDone) << transfer_.status().to_string();
-  EXPECT_TRUE(grant_.wait(10000).is_ok());
-}
-
 TEST_P(Lifecycle, SectionWithdrawnAndRegisteredAnewWhileThePeerKnowsIt) {
   start("before");
   require_ok(transfer_.seal(), "seal");
