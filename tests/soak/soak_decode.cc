@@ -126,6 +126,14 @@ void SoakDecode::strike() {
   std::exchange(strike_, nullptr)();
 }
 
+SoakTally SoakDecode::tally_if_killed() const {
+  SoakTally tally = tally_;
+  for (const Open& one : open_) {
+    if (one.sequence) ++tally.way(one.request.is_pull).lost;
+  }
+  return tally;
+}
+
 SoakDecode::Open SoakDecode::draw(bool calm) {
   Open open;
   open.request.session = options_.seed;

@@ -61,8 +61,9 @@ class SoakDecode {
   bool is_peer_killed() const { return is_peer_killed_; }
 
   uint64_t through() const { return tally_.total(); }
-  // Of the round that goes on: not through yet.
   SoakTally tally() const { return tally_; }
+  // With those under way as lost.
+  SoakTally tally_if_killed() const;
   ProcessNumbers numbers() const;
 
  private:

@@ -11,6 +11,7 @@
 #include <iostream>
 #include <string>
 
+#include "tests/soak/doomed_decode.h"
 #include "tests/soak/soak_options.h"
 #include "tests/soak/soak_prefill.h"
 #include "tests/soak/soak_run.h"
@@ -20,6 +21,7 @@ int main(int argc, char** argv) {
   baton_soak::SoakOptions options;
   options.seed = baton_test::test_seed();
   std::string role = "decode";
+  std::string address;
   CLI::App app("Hand-offs back to back, with cancels and kills");
   app.add_option("--hand-offs", options.hand_offs, "How many (200)");
   app.add_option("--seed", options.seed, "Decides prompts, cancels and kills (chosen anew)");
@@ -30,13 +32,17 @@ int main(int argc, char** argv) {
                  "Hand-offs between two kills of the prefill process, on average (40); 0: never");
   app.add_option("--json", options.json_path, "Write the summary to this file, too");
   app.add_flag("--quiet", options.quiet, "No progress on standard error");
-  app.add_option("--role", role, "The program's own: decode, or the prefill that it starts");
+  app.add_option("--decode-kill-every", options.decode_kill_every,
+                 "Likewise (60): of a second decode process, which hands over beside the first");
+  app.add_option("--role", role, "The program's own: decode, or what it starts: prefill, doomed");
+  app.add_option("--address", address, "The program's own: of prefill, for the role doomed");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }
   if (role == "prefill") return baton_soak::run_prefill();
+  if (role == "doomed") return baton_soak::run_doomed_decode(options, address);
 
   std::printf("BATON_TEST_SEED=%llu\n", static_cast<unsigned long long>(options.seed));
   std::fflush(stdout);

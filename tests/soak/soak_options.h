@@ -21,6 +21,8 @@ struct SoakOptions {
   uint32_t pull_percent = 40;  // of the hand-offs; the others are pushed
   // A SIGKILL of the prefill process every so many hand-offs, on average. 0: never.
   uint32_t kill_every = 40;
+  // Likewise of a second decode process, which lives for a few hand-offs only. 0: there is none.
+  uint32_t decode_kill_every = 60;
   std::string json_path;
   bool quiet = false;
 };

@@ -127,8 +127,9 @@ class Prefill {
 
   bool is_at_rest() const {
     const baton::Metrics metrics = node_->context().metrics();
-    return queue_.empty() && sending_.empty() && metrics.offers == 0 &&
-           metrics.live_grants + metrics.live_transfers == 0;
+    // Only who asked is left of its peers: the others are dead.
+    return node_->context().peers().size() == 1 && queue_.empty() && sending_.empty() &&
+           metrics.offers == 0 && metrics.live_grants + metrics.live_transfers == 0;
   }
 
   nlohmann::json idle_numbers() const {
@@ -138,6 +139,7 @@ class Prefill {
             {"free_counter_slots", metrics.free_counter_slots},
             {"live", metrics.live_grants + metrics.live_transfers},
             {"offers", metrics.offers},
+            {"peers", node_->context().peers().size()},
             {"wrong_end", wrong_end_}};
   }
 
@@ -155,16 +157,23 @@ class Prefill {
     const bool is_read = event->kind == EventKind::kGrantEnded;
     if (!is_read && event->kind != EventKind::kTransferEnded) return Status::ok();
     const uint64_t id = is_read ? event->grant.value : event->transfer.value;
-    const StatusCode code = event->status.code();
-    if (code != StatusCode::kOk && code != StatusCode::kCancelled &&
-        (code != StatusCode::kPeerLost || is_known(event->peer))) {
-      wrong_end_ = event->status.to_string();
-    }
+    if (!is_expected(*event)) wrong_end_ = event->status.to_string();
     // Its pages go back, and are poisoned.
     std::erase_if(sending_, [&](const Sending& one) {
       return one.id == id && one.outgoing.is_read() == is_read;
     });
     return Status::ok();
+  }
+
+  // Of one that nobody killed: done, or cancelled by either side. Of a dead receiver nobody knows
+  // whether it had all.
+  bool is_expected(const baton::Event& end) const {
+    const StatusCode code = end.status.code();
+    if (code == StatusCode::kOk || code == StatusCode::kCancelled) return true;
+    const bool is_push = end.kind == EventKind::kTransferEnded;
+    const bool is_of_dead =
+        code == StatusCode::kPeerLost || (is_push && code == StatusCode::kInDoubt);
+    return is_of_dead && !is_known(end.peer);
   }
 
   // One that is not alive yet finds the note of it.

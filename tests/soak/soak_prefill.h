@@ -6,7 +6,7 @@
 //
 // On standard output: "ADDRESS address", and for each line of input "IDLE json" once nothing is
 // under way, or does not come to its end: pages free and in all, free counter slots, requests
-// alive, offers that stand, and "wrong_end", the last end that nobody asked for.
+// alive, offers that stand, peers, and "wrong_end", the last end that nobody asked for.
 #pragma once
 
 namespace baton_soak {

@@ -1,5 +1,6 @@
 // SoakRun: a soak from its start to its end: the decode side, which lives in this process, and the
-// prefill process, which is killed now and then and started again under its name.
+// prefill process, which is killed now and then and started again under its name. Now and then a
+// second decode process hands over beside this one, and is killed as well; then prefill lives on.
 //
 // What must hold, or the soak ends at once with what did not: all that SoakDecode says; prefill's
 // pages and counter slots are free whenever it is at rest, and none of its requests ended as nobody
@@ -12,6 +13,7 @@
 // Thread rule: one thread.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -21,6 +23,7 @@
 #include "tests/soak/leak_watch.h"
 #include "tests/soak/soak_decode.h"
 #include "tests/soak/soak_options.h"
+#include "tests/soak/soak_tally.h"
 #include "tests/support/child_process.h"
 
 namespace baton_soak {
@@ -35,8 +38,10 @@ class SoakRun {
 
  private:
   std::string start_child();
-  std::string stop_child();
   void aim_kill();
+  std::string start_doomed();
+  // When it is dead, or at the end of `limit`.
+  std::string reap_doomed(std::chrono::milliseconds limit);
   std::string one_round(bool calm);
   // After a round: what it brought about is followed up.
   std::string follow_up();
@@ -52,6 +57,12 @@ class SoakRun {
   std::mt19937_64 random_;
   SoakDecode decode_;
   std::optional<baton_test::ChildProcess> child_;
+  std::string child_address_;
+  std::optional<baton_test::ChildProcess> doomed_;
+  uint64_t next_doomed_ = 0;    // when so many hand-offs are through
+  uint64_t doomed_rounds_ = 0;  // beside this one
+  uint64_t decode_kills_ = 0;
+  SoakTally doomed_tally_;
   uint64_t child_born_ = 0;  // hand-offs of this process before it
   uint64_t kills_ = 0;
   uint64_t rounds_ = 0;

@@ -26,8 +26,11 @@ struct SoakTally {
   uint64_t cancelled() const { return pushed.cancelled + pulled.cancelled; }
   uint64_t lost() const { return pushed.lost + pulled.lost; }
   uint64_t total() const { return pushed.total() + pulled.total(); }
+  SoakTally& operator+=(const SoakTally& other);
 };
 
 nlohmann::json to_json(const SoakTally& tally);
+// REQUIRES: from to_json().
+SoakTally tally_from_json(const nlohmann::json& json);
 
 }  // namespace baton_soak
