@@ -33,7 +33,7 @@ std::string SoakRun::run() {
   start_ns_ = now_ns();
   std::string wrong = decode_.prepare();
   if (wrong.empty()) wrong = start_child();
-  if (options_.kill_every > 0) aim_kill();
+  if (wrong.empty() && options_.kill_every > 0) aim_kill();
   if (options_.decode_kill_every > 0) next_doomed_ = random_() % (2 * options_.decode_kill_every);
   while (wrong.empty() && decode_.through() < options_.hand_offs) {
     wrong = one_round(false);
@@ -45,6 +45,7 @@ std::string SoakRun::run() {
 }
 
 std::string SoakRun::start_child() {
+  if (child_watch_ && child_watch_->is_compared()) ++children_compared_;
   child_.emplace(baton_test::ChildProcess::self({"--role", "prefill"}));
   child_born_ = decode_.through();
   child_watch_.emplace(kChildWarmUp);
@@ -206,6 +207,7 @@ nlohmann::json SoakRun::summary() const {
   summary["killed_decode"]["kills"] = decode_kills_;
   summary["seconds"] = static_cast<double>(now_ns() - start_ns_) / 1e9;
   summary["decode_leaks"] = own_watch_.to_json();
+  summary["killed_prefill_compared"] = children_compared_;
   summary["prefill_leaks"] = child_watch_ ? child_watch_->to_json() : nlohmann::json();
   return summary;
 }

@@ -63,7 +63,8 @@ class SoakRun {
   uint64_t doomed_rounds_ = 0;  // beside this one
   uint64_t decode_kills_ = 0;
   SoakTally doomed_tally_;
-  uint64_t child_born_ = 0;  // hand-offs of this process before it
+  uint64_t child_born_ = 0;         // hand-offs of this process before it
+  uint64_t children_compared_ = 0;  // of those that were killed
   uint64_t kills_ = 0;
   uint64_t rounds_ = 0;
   uint64_t asked_for_ = 0;  // hand-offs through, without those that settle() added
