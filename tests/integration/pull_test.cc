@@ -89,6 +89,8 @@ class OnePull {
     units_ = offer.units;
   }
 
+  baton::GrantRecord record() const { return pull_.record(); }
+
   void feed() {
     auto word = require(pair_.prefill().create_progress_word(), "create_progress_word");
     uint32_t begin = scenario_.tokens.begin;
@@ -337,6 +339,12 @@ TEST(PullPaths, OneOfThreeDiesInTheMiddle) {
         for (const baton::Context* context : {&run.pair().prefill(), &run.pair().decode()}) {
           EXPECT_TRUE(wait_until([&] { return lost_paths(*context) == 1; }))
               << "it died, on both sides";
+        }
+        if (!of_source) {  // a read of a layer that cannot be whole without it was lost
+          const baton::GrantRecord record = run.record();
+          EXPECT_GT(record.layers_read_again, 0u);
+          EXPECT_GT(record.settling_ns, 0);
+          EXPECT_LT(record.settling_ns, record.ended_ns - record.granted_ns);
         }
       }
     }
