@@ -99,13 +99,14 @@ class FanInProcess : public testing::Test {
       children_.push_back(ChildProcess::self({"--writer=" + std::to_string(i)}));
   }
 
-  void start(uint32_t deadline_ms, uint64_t layers) {
+  void start(uint32_t deadline_ms, uint64_t layers, uint32_t lease_ms = 0) {
     baton::GrantGroupRequest request;
     request.cache = target_.cache();
     request.tag = "r";
     request.tokens = layouts_.tokens;
     request.block_lists = layouts_.decode[0].blocks;
     request.deadline_ms = deadline_ms;
+    request.lease_ms = lease_ms;
     for (auto& child : children_) {
       const std::string address = child.read_line_after("ADDRESS ").value_or("");
       request.writers.push_back({require(target_.context().connect(address), "connect"), "kv"});
@@ -157,6 +158,24 @@ TEST_F(FanInProcess, OneIsKilledInTheMiddle) {
     EXPECT_EQ(group_.grant(i)->status().code(), StatusCode::kCancelled);
     expect_told(i);
   }
+  EXPECT_EQ(target_.check_poisoned(), "");
+}
+
+// Far before the deadline, and before the frozen one would be found dead.
+TEST_F(FanInProcess, OneIsFrozenUntilItsLeaseIsOver) {
+  start(60000, kLayers - 1, 2500);
+  ASSERT_TRUE(group_.gate(0).wait(20000).is_ok());
+  children_[kBad].stop();
+  expect_failure(StatusCode::kDeadlineExceeded);
+  EXPECT_NE(group_.status().message().find("lease"), std::string::npos)
+      << group_.status().to_string();
+  for (const uint32_t i : {0u, 1u, 3u}) {
+    EXPECT_EQ(group_.grant(i)->status().code(), StatusCode::kCancelled);
+    expect_told(i);
+  }
+  children_[kBad].resume();
+  ASSERT_TRUE(children_[kBad].write_line("wait"));
+  EXPECT_NE(children_[kBad].read_line_after("ENDED ").value_or("DONE ").find("DONE "), 0u);
   EXPECT_EQ(target_.check_poisoned(), "");
 }
 

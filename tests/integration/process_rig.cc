@@ -170,9 +170,11 @@ struct Sender {
     uint32_t deadline_ms = 0;
     uint64_t layers = 0;
     std::string tag = "r";
-    words >> deadline_ms >> layers >> tag;
+    uint32_t lease_ms = 0;
+    words >> deadline_ms >> layers >> tag >> lease_ms;
     while (context.peers().empty()) require(context.wait_event(20000), "a peer");
-    const auto request = read_request(context.peers().front(), source.cache(), deadline_ms, tag);
+    auto request = read_request(context.peers().front(), source.cache(), deadline_ms, tag);
+    request.lease_ms = lease_ms;
     end = SourceEnd(require(context.offer_read(request), "offer_read"));
     feed("OFFERED", layers);
   }

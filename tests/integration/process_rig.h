@@ -42,8 +42,8 @@ uint64_t count_foreign(Pool& target, uint8_t also_known = GuardedBuffer::kPoison
 // The role that argv names, run to its end: the exit status of main(). Nothing: no role is named.
 //
 //   --role=prefill   sends. Says "ADDRESS address". Commands: "push N [TAG]" ticks N layers,
-//                    "offer DEADLINE_MS N [TAG]" offers them to the first peer to be pulled,
-//                    "seal", "wait", "overwrite", "exit"
+//                    "offer DEADLINE_MS N [TAG [LEASE_MS]]" offers them to the first peer to be
+//                    pulled, "seal", "wait", "overwrite", "exit"
 //   --role=decode    receives. Says "READY". Commands: "connect ADDRESS", "grant DEADLINE_MS
 //                    ADDRESS [LEASE_MS [TAG]]", "pull ADDRESS [TAG]" answers an offer (both say
 //                    "FIRST" when the first layer is here), "cancel", "wait", "foreign" (bytes

@@ -34,9 +34,9 @@ class PullFromChild : public testing::Test {
     peer_ = require(context_.connect(address), "connect");
   }
 
-  void pull(uint32_t deadline_ms, uint32_t layers) {
-    ASSERT_TRUE(
-        child_.write_line("offer " + std::to_string(deadline_ms) + " " + std::to_string(layers)));
+  void pull(uint32_t deadline_ms, uint32_t layers, uint32_t lease_ms = 0) {
+    ASSERT_TRUE(child_.write_line("offer " + std::to_string(deadline_ms) + " " +
+                                  std::to_string(layers) + " r " + std::to_string(lease_ms)));
     ASSERT_TRUE(child_.read_line_after("OFFERED").has_value());
     pull_ = start_pull(context_, target_);
   }
@@ -87,6 +87,23 @@ TEST_F(PullFromChild, FrozenInTheMiddleEndsAtTheDeadlineAndLateBytesNeverLand) {
   EXPECT_EQ(target_.memory().check_guards(), "");
 }
 
+TEST_F(PullFromChild, FrozenInTheMiddleEndsWithTheLease) {
+  pull(60000, 15, kShortMs);
+  ASSERT_TRUE(pull_.gate(0).wait(20000).is_ok());
+  child_.stop();
+  const auto start = std::chrono::steady_clock::now();
+  const auto end = pull_.wait(15000);
+  EXPECT_EQ(end.code(), StatusCode::kDeadlineExceeded) << end.to_string();
+  EXPECT_NE(end.message().find("lease"), std::string::npos) << end.to_string();
+  EXPECT_LT(since_ms(start), kShortMs + 2000 + 5000);
+  EXPECT_EQ(pull_.gate(15).poll().code(), StatusCode::kDeadlineExceeded);
+  target_.memory().poison();  // the pages are reused
+  child_.resume();
+  ASSERT_TRUE(child_.write_line("wait"));
+  EXPECT_NE(child_.read_line_after("ENDED ").value_or("DONE"), "DONE");
+  EXPECT_EQ(target_.memory().check_poisoned(0, target_.memory().size()), "");
+}
+
 // ---- the parent is read from
 
 class PullByChild : public testing::Test {
@@ -107,13 +124,15 @@ class PullByChild : public testing::Test {
   };
 
   // A child that pulls, offered once it has connected.
-  std::unique_ptr<Reader> reader(const std::string& name, uint32_t deadline_ms) {
+  std::unique_ptr<Reader> reader(const std::string& name, uint32_t deadline_ms,
+                                 uint32_t lease_ms = 0) {
     auto made = std::make_unique<Reader>(name);
     EXPECT_TRUE(made->child.read_line_after("READY").has_value());
     EXPECT_TRUE(made->child.write_line("pull " + context_.address()));
     const auto peer = next_event(context_, EventKind::kPeerUp).peer;
-    made->grant = require(context_.offer_read(read_request(peer, source_.cache(), deadline_ms)),
-                          "offer_read");
+    auto request = read_request(peer, source_.cache(), deadline_ms);
+    request.lease_ms = lease_ms;
+    made->grant = require(context_.offer_read(request), "offer_read");
     require_ok(made->grant.submit_chunk({kTokens, &word_, 0}), "submit_chunk");
     return made;
   }
@@ -155,6 +174,22 @@ TEST_F(PullByChild, FrozenReaderEndsInDoubtAndOverwrittenSourceIsNeverDelivered)
   const auto ended = answer(*one, "wait", "ENDED ");
   EXPECT_NE(ended, "DONE");
   EXPECT_NE(ended, "?");
+  EXPECT_EQ(answer(*one, "foreign", "FOREIGN "), "0");
+}
+
+TEST_F(PullByChild, FrozenReaderEndsWithTheLease) {
+  auto one = reader("reader", 60000, kShortMs);
+  require_ok(word_.advance_to(1), "advance_to");
+  ASSERT_TRUE(one->child.read_line_after("FIRST").has_value());
+  one->child.stop();
+  const auto start = std::chrono::steady_clock::now();
+  const auto end = one->grant.wait(15000);
+  EXPECT_EQ(end.code(), StatusCode::kInDoubt) << end.to_string();
+  EXPECT_NE(end.message().find("lease"), std::string::npos) << end.to_string();
+  EXPECT_LT(since_ms(start), kShortMs + 2000 + 5000);
+  source_.memory().fill_pattern(kOverwritten);  // the blocks are the caller's again
+  one->child.resume();
+  EXPECT_NE(answer(*one, "wait", "ENDED "), "DONE");
   EXPECT_EQ(answer(*one, "foreign", "FOREIGN "), "0");
 }
 
