@@ -12,6 +12,7 @@
 #include <optional>
 #include <sstream>
 
+#include "tests/integration/hand_off.h"
 #include "tests/integration/process_rig.h"
 #include "tests/support/child_process.h"
 #include "tests/support/command.h"
@@ -94,16 +95,21 @@ class Netns : public testing::Test {
     EXPECT_TRUE(child.write_line(command));
     return child.read_line_after(answer, std::chrono::seconds(60)).value_or("nothing");
   }
-  void grant(const std::string& tag) {
-    ASSERT_EQ(ask(*decode_, "grant 40000 " + address_ + " 0 " + tag, "GRANTED"), "");
-  }
-  void push(uint32_t layers, const std::string& tag) {
-    ASSERT_EQ(ask(*prefill_, "push " + std::to_string(layers) + " " + tag, "PUSHING"), "");
+  // A hand-off of which so many layers are final.
+  void begin(uint32_t layers, const std::string& tag, By by = By::kPush) {
+    const std::string number = std::to_string(layers);
+    if (by == By::kPush) {
+      ASSERT_EQ(ask(*decode_, "grant 40000 " + address_ + " 0 " + tag, "GRANTED"), "");
+      ASSERT_EQ(ask(*prefill_, "push " + number + " " + tag, "PUSHING"), "");
+    } else {
+      ASSERT_EQ(ask(*decode_, "connect " + address_, "CONNECTED"), "");
+      ASSERT_EQ(ask(*prefill_, "offer 40000 " + number + " " + tag, "OFFERED"), "");
+      ASSERT_EQ(ask(*decode_, "pull " + address_ + " " + tag, "PULLING"), "");
+    }
   }
   // All of a hand-off, compared.
-  void expect_hand_off(const std::string& tag, uint64_t seed) {
-    grant(tag);
-    push(16, tag);
+  void expect_hand_off(const std::string& tag, uint64_t seed, By by = By::kPush) {
+    begin(16, tag, by);
     EXPECT_EQ(ask(*decode_, "wait", "ENDED "), "DONE");
     EXPECT_EQ(ask(*prefill_, "wait", "ENDED "), "DONE");
     EXPECT_EQ(ask(*decode_, "compare " + std::to_string(seed), "SAME"), "");
@@ -122,20 +128,27 @@ class Netns : public testing::Test {
 TEST_F(Netns, HandsOverBetweenHosts) {
   ASSERT_NO_FATAL_FAILURE(start(500, 5000));
   expect_hand_off("r", kOriginal);
+  EXPECT_EQ(ask(*decode_, "poison", "POISONED"), "");
+  expect_hand_off("s", kOriginal, By::kPull);
 }
+
+class NetnsBy : public Netns, public testing::WithParamInterface<By> {};
+
+INSTANTIATE_TEST_SUITE_P(Tcp, NetnsBy, testing::Values(By::kPush, By::kPull), [](const auto& by) {
+  return std::string(by.param == By::kPush ? "Pushed" : "Pulled");
+});
 
 // 48 MB take some seconds; heartbeats come through all the time.
-TEST_F(Netns, ASlowLinkIsNotADeadPeer) {
+TEST_P(NetnsBy, ASlowLinkIsNotADeadPeer) {
   limit_rate("160mbit");
   ASSERT_NO_FATAL_FAILURE(start(300, 1500));
-  expect_hand_off("r", kOriginal);
+  expect_hand_off("r", kOriginal, GetParam());
 }
 
-TEST_F(Netns, LinkDownInTheMiddleTellsBothByTheirSilenceAndLinkUpLetsThemMeetAgain) {
+TEST_P(NetnsBy, LinkDownInTheMiddleTellsBothByTheirSilenceAndLinkUpLetsThemMeetAgain) {
   limit_rate("160mbit");
   ASSERT_NO_FATAL_FAILURE(start(300, 1500));
-  grant("r");
-  push(15, "r");
+  begin(15, "r", GetParam());
   ASSERT_TRUE(decode_->read_line_after("FIRST").has_value());
   const auto down = std::chrono::steady_clock::now();
   set_link("down");
@@ -145,7 +158,8 @@ TEST_F(Netns, LinkDownInTheMiddleTellsBothByTheirSilenceAndLinkUpLetsThemMeetAga
   EXPECT_EQ(decode_->read_line_after("CODE ").value_or("?"), "PEER_LOST");
   EXPECT_EQ(prefill_->read_line_after("ENDED ").value_or("?"), "FAILED");
   EXPECT_LT(since_ms(down), 1500 + 2000 + kSlackMs);
-  EXPECT_EQ(prefill_->read_line_after("CODE ").value_or("?"), "IN_DOUBT");
+  EXPECT_EQ(prefill_->read_line_after("CODE ").value_or("?"),
+            GetParam() == By::kPush ? "IN_DOUBT" : "PEER_LOST");
   // The source is another request's, the pages are, too; then what was under way may come.
   EXPECT_EQ(ask(*prefill_, "overwrite", "OVERWRITTEN"), "");
   EXPECT_EQ(ask(*decode_, "foreign", "FOREIGN "), "0");
@@ -156,15 +170,14 @@ TEST_F(Netns, LinkDownInTheMiddleTellsBothByTheirSilenceAndLinkUpLetsThemMeetAga
     EXPECT_TRUE(decode_->write_line("connect " + address_));
     return decode_->read_line(std::chrono::seconds(40)).value_or("?") == "CONNECTED";
   }));
-  expect_hand_off("s", kOverwritten);
+  expect_hand_off("s", kOverwritten, GetParam());
 }
 
 // Shorter than peer_dead_after: the transport repeats what was lost, and nobody ends.
 TEST_F(Netns, LinkDownForAMomentOnlyDelays) {
   limit_rate("160mbit");
   ASSERT_NO_FATAL_FAILURE(start(500, 15000));
-  grant("r");
-  push(16, "r");
+  begin(16, "r");
   ASSERT_TRUE(decode_->read_line_after("FIRST").has_value());
   set_link("down");
   set_link("up");
