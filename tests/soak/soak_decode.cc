@@ -3,7 +3,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <numeric>
 
 #include "examples/reference_engine/engine_compare.h"
