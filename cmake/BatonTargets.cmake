@@ -61,6 +61,7 @@ function(baton_test_again name program)
     get_test_property(${program} ${property} value)
     set_tests_properties(${name} PROPERTIES ${property} "${value}")
   endforeach()
+  set_property(TEST ${name} APPEND PROPERTY ENVIRONMENT "BATON_TEST_ENTRY=${name}")
 endfunction()
 
 # A fuzz target: SOURCES define LLVMFuzzerTestOneInput; CORPUS is a folder of seed inputs. With BATON_FUZZ it is a

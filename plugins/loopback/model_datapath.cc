@@ -145,27 +145,29 @@ void ModelPath::unreachable(const ModelPostPtr& post) {
 
 void ModelPath::arrive(const ModelPostPtr& post, uint32_t from, uint32_t to) {
   const bool is_behind = settings().is_ordered() && early_posts_ > 0;
-  const bool is_lost = settings().is_ordered() && lost_early_post_;
-  if (ModelPath* sender = fabric().find(peer_index_); is_lost && sender != nullptr) {
-    sender->unreachable(post);
+  if (settings().is_ordered() && lost_early_post_) {
+    if (ModelPath* sender = fabric().find(peer_index_)) sender->unreachable(post);
   } else if (connected_ && !is_behind) {
     take(post, from, to);
   } else {
-    try_again(post, from, to);
+    // At such a moment itself: behind those that try again at it.
+    try_again(post, from, to, (fabric().now_ns() + kTryAgainNs - 1) / kTryAgainNs * kTryAgainNs);
   }
 }
 
 // Not ready to receive yet, or behind what came before it was: the sender's retries bring it again,
 // all of them at the same times and in their order.
-void ModelPath::try_again(const ModelPostPtr& post, uint32_t from, uint32_t to) {
+void ModelPath::try_again(const ModelPostPtr& post, uint32_t from, uint32_t to, int64_t at_ns) {
   ++early_posts_;
   ModelFabric& owner = fabric();
-  const int64_t at_ns = (owner.now_ns() / kTryAgainNs + 1) * kTryAgainNs;
   owner.call_at(at_ns, [&owner, post, from, to, name = peer_index_, target = index_] {
     ModelPath* end = owner.find(target);
     ModelPath* source = owner.find(name);
     if (end != nullptr) --end->early_posts_;
-    if (source == nullptr) return;
+    if (source == nullptr) {
+      if (end != nullptr) end->lost_early_post_ = true;
+      return;
+    }
     if (end == nullptr || !end->takes_bytes()) {
       source->unreachable(post);
       return;
@@ -180,7 +182,7 @@ void ModelPath::try_again(const ModelPostPtr& post, uint32_t from, uint32_t to) 
     } else if (end->connected_) {
       end->take(post, from, to);
     } else {
-      end->try_again(post, from, to);
+      end->try_again(post, from, to, owner.now_ns() + kTryAgainNs);
     }
   });
 }

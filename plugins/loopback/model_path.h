@@ -105,7 +105,7 @@ class ModelPath final : public AnyPath {
   void send_parts(const ModelPostPtr& post);
   int64_t arrival_ns();
   void arrive(const ModelPostPtr& post, uint32_t from, uint32_t to);
-  void try_again(const ModelPostPtr& post, uint32_t from, uint32_t to);
+  void try_again(const ModelPostPtr& post, uint32_t from, uint32_t to, int64_t at_ns);
   void take(const ModelPostPtr& post, uint32_t from, uint32_t to);
   void unreachable(const ModelPostPtr& post);
   void place_part(const ModelPostPtr& post, uint32_t from, uint32_t to);

@@ -128,8 +128,8 @@ void ContextImpl::on_dial_joined(PeerId dialed, PeerId existing) {
     const auto entry = peers_.try_emplace(dialed).first;
     entry->second.joined = existing;
     if (entry->second.is_awaited()) {
-      // Whoever dialled that one may not have come so far as to make its entry.
-      ++peers_.try_emplace(existing).first->second.joiners;
+      // It was up, so it had an entry; without one it has gone since, which the joiner will see.
+      if (const auto found = peers_.find(existing); found != peers_.end()) ++found->second.joiners;
     } else {
       peers_.erase(entry);
     }

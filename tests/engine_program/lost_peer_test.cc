@@ -64,7 +64,7 @@ TEST_P(LostPeer, PrefillIsKilled) {
 }
 
 TEST_P(LostPeer, PrefillStops) {
-  ChildProcess decode = start_decode({"--deadline-ms", "1000"});
+  ChildProcess decode = start_decode({"--deadline-ms", "4000"});
   wait_for_hand_offs(decode);
   prefill_.stop();
   const auto finished = finish_command(decode);

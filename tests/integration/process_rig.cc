@@ -123,10 +123,14 @@ uint32_t to_number(const std::string& text) { return static_cast<uint32_t>(std::
 
 void say(const std::string& line) { std::cout << line << std::endl; }
 
-// Waits for it, and says "ENDED state", then "CODE code".
+// Waits for it, and says "ENDED state", then "CODE code"; "GOES ON" when it does not end.
 template <typename End>
 void say_end(const End& end) {
   end.wait(30000).ignore();
+  if (!baton::is_terminal(end.state())) {
+    say("GOES ON");
+    return;
+  }
   say("ENDED " + std::string(baton::state_name(end.state())));
   say("CODE " + std::string(baton::status_code_name(end.status().code())));
 }

@@ -161,7 +161,7 @@ TEST_P(ProxyPaths, OneStalledAndThenCut) {
 TEST_P(ProxyPaths, OneStalledPastTheDeadlineAndItsLateBytesNeverLand) {
   const uint64_t middle = rig_.proof_bytes() + 30'000;
   rig_.proxy().stall_after(rig_.data(1), rig_.to_decode(), middle);
-  auto handoff = rig_.start(kLayers, 1000);
+  auto handoff = rig_.start(kLayers, 4000);
   ASSERT_TRUE(rig_.proxy().wait_forwarded(rig_.data(1), rig_.to_decode(), middle));
   const auto ends = rig_.finish(handoff);
   // A reader says how it ended when its Path is fenced, for which the source does not wait.

@@ -189,7 +189,8 @@ TEST_F(PullByChild, FrozenReaderEndsWithTheLease) {
   EXPECT_LT(since_ms(start), kShortMs + 2000 + 5000);
   source_.memory().fill_pattern(kOverwritten);  // the blocks are the caller's again
   one->child.resume();
-  EXPECT_NE(answer(*one, "wait", "ENDED "), "DONE");
+  const auto ended = answer(*one, "wait", "ENDED ");
+  EXPECT_TRUE(ended == "FAILED" || ended == "CANCELLED") << ended;
   EXPECT_EQ(answer(*one, "foreign", "FOREIGN "), "0");
 }
 

@@ -103,7 +103,7 @@ void run_seed(bool is_tracing, SeedReport* report) {
       at += static_cast<size_t>(wrote);
     }
   }
-  std::_Exit(0);
+  std::exit(0);  // so that a sanitizer looks for leaks
 }
 
 std::string death_of(int status) {
@@ -149,7 +149,10 @@ void SimBatch::run(const std::function<bool(const SeedReport&)>& report) const {
     if (lines == nullptr) fail("fdopen");
     char* text = nullptr;
     size_t room = 0;
-    while (goes_on && done<seeds&& ::getline(&text, &room, lines.get())> 0) {
+    while (goes_on && done < seeds) {
+      const ssize_t got = ::getline(&text, &room, lines.get());
+      // What it did not write to its end it did not do to its end.
+      if (got <= 0 || text[got - 1] != '\n') break;
       SeedReport one;
       one.seed = from + done++;
       one.capabilities = capabilities_of(one.seed);
@@ -160,7 +163,9 @@ void SimBatch::run(const std::function<bool(const SeedReport&)>& report) const {
     lines.reset();
     int status = 0;
     ::waitpid(child, &status, 0);
-    if (!goes_on || done == seeds) return;
+    if (!goes_on || (done == seeds && status == 0)) return;
+    // Behind the last seed: it had something to say of all of them.
+    if (done == seeds) --done;
     SeedReport dead;
     dead.seed = from + done++;
     dead.capabilities = capabilities_of(dead.seed);
