@@ -31,7 +31,7 @@ using baton::StatusCode;
 
 constexpr uint64_t kPoolBlocks = 256;
 constexpr uint32_t kBlockTokens = 16;
-constexpr uint32_t kWaitMs = 20;
+constexpr uint32_t kWaitMs = 4;  // for an event, before standard input is looked at
 // Of an offer that was not withdrawn; a soak that waits so long has failed.
 constexpr int64_t kOfferWaitNs = 10'000'000'000;
 // The deadline of a ReadGrant whose end only a leak would leave to it.
