@@ -276,9 +276,9 @@ class ReceiverInEveryPhase : public EveryPhase {
       return;
     }
     order_pull("r");
-    // Else it would not have begun.
+    // The reader's word that it begins is here: nothing but the chunk is missing.
     EXPECT_TRUE(wait_until([&] {
-      return context_.dump(baton::DumpFormat::kJson).find("\"what\":\"reader\"") ==
+      return context_.dump(baton::DumpFormat::kJson).find("\"what\":\"chunk\"") !=
              std::string::npos;
     }));
     go_on_and_strike();
