@@ -16,6 +16,8 @@ namespace {
 constexpr uint32_t kPiecesPerTurn = 512;
 // How long a source that ended waits for the reader's word before it fences the reader's Paths.
 constexpr int64_t kReaderTimeoutNs = 500'000'000;
+// And from its end to its own verdict, which then is a doubt; as a writer waits for a receiver's.
+constexpr int64_t kReadersWordTimeoutNs = 1'500'000'000;
 // A read that was refused is followed by the source's Cancel, which says why; on another
 // connection, so it may take a moment more.
 constexpr int64_t kRefusalNewsNs = 200'000'000;
@@ -211,6 +213,12 @@ bool Engine::settle_read_grant(Link& link, ReadGrantState& grant, int64_t now_ns
     is_quiet = false;
   }
   if (!is_quiet) return false;
+  // The fence is what lets a reader that waited for a Path end, and say how.
+  const int64_t word_until_ns = grant.cancel_seen_ns + kReadersWordTimeoutNs;
+  if (link.up && now_ns < word_until_ns) {
+    want_timer(word_until_ns);
+    return false;
+  }
   // A reader that is gone has no word; one that is there may have been done before it stood still.
   const bool is_gone = !link.up && link.down_why.code() == StatusCode::kPeerLost;
   grant.life.finish(

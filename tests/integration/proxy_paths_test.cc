@@ -164,10 +164,7 @@ TEST_P(ProxyPaths, OneStalledPastTheDeadlineAndItsLateBytesNeverLand) {
   auto handoff = rig_.start(kLayers, 4000);
   ASSERT_TRUE(rig_.proxy().wait_forwarded(rig_.data(1), rig_.to_decode(), middle));
   const auto ends = rig_.finish(handoff);
-  // A reader says how it ended when its Path is fenced, for which the source does not wait.
-  expect_codes(
-      ends, StatusCode::kDeadlineExceeded,
-      std::get<2>(GetParam()) == By::kPush ? StatusCode::kDeadlineExceeded : StatusCode::kInDoubt);
+  expect_codes(ends, StatusCode::kDeadlineExceeded, StatusCode::kDeadlineExceeded);
   rig_.proxy().resume(rig_.data(1), rig_.to_decode());
   EXPECT_TRUE(rig_.proxy().wait_over(rig_.data(1)));
   EXPECT_EQ(rig_.target().memory().check_poisoned(0, rig_.target().memory().size()), "");

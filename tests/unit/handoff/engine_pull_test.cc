@@ -187,8 +187,8 @@ TEST(EnginePull, ARefusalWithoutAReasonEndsIt) {
   EXPECT_EQ(pair.transfer->life.status().code(), StatusCode::kPermissionDenied);
 }
 
-TEST(EnginePull, ASourceWithoutAnAnswerFencesAfterHalfASecondAndIsInDoubt) {
-  EnginePair pair(slow_plan());
+// The source has cancelled, and has no answer 499 ms later.
+void cancel_without_an_answer(EnginePair& pair) {
   pair.start_pull();
   pair.seal();
   pair.turns(3);
@@ -197,14 +197,39 @@ TEST(EnginePull, ASourceWithoutAnAnswerFencesAfterHalfASecondAndIsInDoubt) {
   pair.advance(499 * kMs);
   pair.writer().turn();
   EXPECT_EQ(EnginePair::waiting(pair.writer()), (Names{"Cancel", "Quiesced"}));
+}
+
+TEST(EnginePull, ASourceWithoutAnAnswerFencesAfterHalfASecondAndIsInDoubtAfterOneAndAHalf) {
+  EnginePair pair(slow_plan());
+  cancel_without_an_answer(pair);
   pair.advance(2 * kMs);
   for (int i = 0; i < 4; ++i) pair.writer().turn();
+  EXPECT_EQ(EnginePair::waiting(pair.writer()), (Names{"Cancel", "Quiesced", "Fence", "Fenced"}));
+  EXPECT_EQ(pair.transfer->life.state(), State::kCancelling);
+  pair.advance(997 * kMs);
+  pair.writer().turn();
+  EXPECT_EQ(pair.transfer->life.state(), State::kCancelling);
+  pair.advance(2 * kMs);
+  pair.writer().turn();
   EXPECT_EQ(pair.transfer->life.status().code(), StatusCode::kInDoubt);
   EXPECT_EQ(pair.transfer->life.state(), State::kFailed);
   pair.writer().memory().poison();
   settle(pair);
   EXPECT_FALSE(pair.grant->life.status().is_ok());
   EXPECT_TRUE(pair.grant->life.is_terminal());
+  EXPECT_TRUE(is_free(pair));
+}
+
+// A reader whose Path stands still cannot stop before the fence, and says then how it ended.
+TEST(EnginePull, TheWordThatTheFenceBringsIsTheVerdict) {
+  EnginePair pair(slow_plan());
+  cancel_without_an_answer(pair);
+  pair.advance(2 * kMs);
+  for (int i = 0; i < 4; ++i) pair.writer().turn();
+  settle(pair);
+  EXPECT_EQ(pair.transfer->life.state(), State::kCancelled)
+      << pair.transfer->life.status().to_string();
+  EXPECT_EQ(pair.grant->life.state(), State::kCancelled);
   EXPECT_TRUE(is_free(pair));
 }
 
