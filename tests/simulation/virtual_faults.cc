@@ -133,6 +133,13 @@ bool VirtualRun::apply_to_member(const SimFault& fault) {
   if (seat.frozen_until_ns > world_.now_ns() && fault.kind != SimFaultKind::kKill &&
       fault.kind != SimFaultKind::kPowerLoss)
     return false;
+  // Calls that wait run the world meanwhile. Within one of them another would keep the first
+  // waiting for its own end, as no process does another.
+  const bool waits =
+      fault.kind == SimFaultKind::kClose || fault.kind == SimFaultKind::kSectionWithdrawn;
+  const bool is_one_waiting = std::any_of(seats_.begin(), seats_.end(),
+                                          [](const Seat& other) { return other.blocked > 0; });
+  if (waits && is_one_waiting) return false;
   switch (fault.kind) {
     case SimFaultKind::kNoMemory: {
       baton_loopback_fault hit{};
