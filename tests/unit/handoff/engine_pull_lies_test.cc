@@ -1,7 +1,7 @@
 // Pulled hand-offs: what a side does when the other lies.
 #include <gtest/gtest.h>
 
-#include "tests/unit/handoff/engine_pair.h"
+#include "tests/unit/handoff/engine_pull_rig.h"
 
 namespace baton_test {
 namespace {
@@ -10,14 +10,6 @@ using baton::State;
 using baton::StatusCode;
 using baton::wire::ReadDone;
 using baton::wire::ReadStart;
-
-void settle(EnginePair& pair) {
-  do {
-    pair.turn_while_awake();
-    pair.settle();
-    pair.turn_while_awake();
-  } while (!pair.writer().outbox.empty() || !pair.receiver().outbox.empty());
-}
 
 TEST(EnginePull, ASettleIsAProtocolError) {
   EnginePair pair;
