@@ -22,13 +22,6 @@ nlohmann::json read_json(const std::string& path) {
   return nlohmann::json::parse(file);
 }
 
-std::vector<std::string> words_of(const std::string& text) {
-  std::istringstream in(text);
-  std::vector<std::string> words;
-  for (std::string word; in >> word;) words.push_back(word);
-  return words;
-}
-
 // Lines that begin so, without that.
 std::vector<std::string> lines_with(const std::string& text, const std::string& begin) {
   std::istringstream in(text);
@@ -104,6 +97,12 @@ TEST(SimCli, AWrongCommandLineIsTwo) {
 }
 
 #ifdef BATON_SIM_MUTANTS_PATH
+std::vector<std::string> words_of(const std::string& text) {
+  std::istringstream in(text);
+  std::vector<std::string> words;
+  for (std::string word; in >> word;) words.push_back(word);
+  return words;
+}
 
 constexpr const char* kMutants = BATON_SIM_MUTANTS_PATH;
 
