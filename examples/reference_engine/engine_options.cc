@@ -156,7 +156,9 @@ Commands add_commands(CLI::App& app, EngineOptions& options, PromptSource& sourc
   CLI::App* check = app.add_subcommand(
       "check",
       "As run, or as decode with --connect, but prints the verdict alone: are all KV bytes, logits "
-      "and tokens those of one process? Exit status 0: yes, 1: no");
+      "and tokens those of one process? Exit status 0: yes, 1: no, 2: wrong input, 3: a process "
+      "lost or a "
+      "deadline");
   CLI::App* monolithic = app.add_subcommand("monolithic", "One process: prefill and decode");
   CLI::App* prefill = app.add_subcommand("prefill", "Serve decode processes; prints its address");
   CLI::App* decode =
@@ -194,8 +196,11 @@ Commands add_commands(CLI::App& app, EngineOptions& options, PromptSource& sourc
   prefill->add_flag("--once", options.once, "End when the first peer is gone");
   decode->add_option("--connect", options.connect, "Address that the prefill side printed")
       ->required();
-  check->add_option("--connect", options.connect,
-                    "Address that a prefill process printed; without it, one is started");
+  check
+      ->add_option("--connect", options.connect,
+                   "Address that a prefill process printed; without it, one is started")
+      ->check(CLI::Validator([](const std::string& text) { return text.empty() ? "is empty" : ""; },
+                             ""));
   return {run, check, monolithic, prefill, decode, rank};
 }
 

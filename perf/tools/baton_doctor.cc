@@ -115,6 +115,8 @@ int main(int argc, char** argv) {
   CLI::Option* const peer =
       app.add_option("--peer", arguments.peer,
                      "Show what the Context at this address is doing (baton://HOST:PORT/NAME)")
+          ->check(CLI::Validator(
+              [](const std::string& text) { return text.empty() ? "is empty" : ""; }, ""))
           ->excludes(plugins);
   app.add_option("--secret-file", arguments.secret_file, "The secret file of --peer")->needs(peer);
   app.add_option("--timeout-ms", arguments.timeout_ms, "How long --peer may take to answer")

@@ -192,7 +192,14 @@ int main(int argc, char** argv) {
   CLI::App app("Whole hand-offs in virtual time; a seed decides everything in its run");
   app.add_option("--from", settings.from, "The first seed (1)");
   app.add_option("--seeds", settings.seeds, "How many, one after the other (100)")
-      ->check(CLI::PositiveNumber);
+      ->check(CLI::Validator(
+          [](const std::string& text) {
+            return text.find_first_not_of("0123456789") == std::string::npos &&
+                           text.find_first_not_of('0') != std::string::npos
+                       ? ""
+                       : "must be a whole number from 1 on, not " + text;
+          },
+          "UINT >= 1"));
   app.add_option("--capabilities", settings.capabilities,
                  "What the rails are modelled on (all: one after the other)")
       ->check(CLI::IsMember({"all", "rc", "srd", "tcp", "shm"}));
