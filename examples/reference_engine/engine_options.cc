@@ -157,8 +157,7 @@ Commands add_commands(CLI::App& app, EngineOptions& options, PromptSource& sourc
       "check",
       "As run, or as decode with --connect, but prints the verdict alone: are all KV bytes, logits "
       "and tokens those of one process? Exit status 0: yes, 1: no, 2: wrong input, 3: a process "
-      "lost or a "
-      "deadline");
+      "lost or a deadline");
   CLI::App* monolithic = app.add_subcommand("monolithic", "One process: prefill and decode");
   CLI::App* prefill = app.add_subcommand("prefill", "Serve decode processes; prints its address");
   CLI::App* decode =

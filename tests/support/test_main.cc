@@ -18,12 +18,6 @@ class PrintSeedOnFailure : public testing::EmptyTestEventListener {
   }
 };
 
-}  // namespace
-
-namespace baton_test {
-
-namespace {
-
 // One program may be several entries of ctest: each writes a report of its own.
 void name_report() {
   const char* const entry = std::getenv("BATON_TEST_ENTRY");
@@ -33,6 +27,8 @@ void name_report() {
 }
 
 }  // namespace
+
+namespace baton_test {
 
 int run_all_tests(int argc, char** argv) {
   name_report();
