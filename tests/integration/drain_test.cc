@@ -50,22 +50,15 @@ class Drain : public testing::TestWithParam<std::tuple<const char*, By, Closer>>
   StatusCode try_call() { return closer().send_message(baton::PeerId(1000), 1, {}).code(); }
   // One more hand-off of the same blocks.
   StatusCode try_offer() {
+    HandOffOptions options;
+    options.tokens = kTokens;
+    const auto blocks = pick_blocks(16, 32, 1);
     if (source_closes()) {
-      baton::ReadGrantRequest request;
-      request.peer = pair_.decode_peer();
-      request.cache = source_.cache();
-      request.target_cache = "kv";
-      request.tokens = kTokens;
-      request.block_lists = {pick_blocks(16, 32, 1)};
-      return closer().offer_read(request).code();
+      const HandOffSide side{&closer(), pair_.decode_peer(), &source_, blocks};
+      return closer().offer_read(read_request_of(side, options)).code();
     }
-    baton::GrantRequest request;
-    request.peer = pair_.prefill_peer();
-    request.cache = target_.cache();
-    request.source_cache = "kv";
-    request.tokens = kTokens;
-    request.block_lists = {pick_blocks(16, 32, 1)};
-    return closer().grant(request).code();
+    const HandOffSide side{&closer(), pair_.prefill_peer(), &target_, blocks};
+    return closer().grant(grant_request_of(side, options)).code();
   }
   void expect_calls_refused() {
     constexpr auto kRefused = StatusCode::kFailedPrecondition;

@@ -7,6 +7,32 @@ namespace baton_test {
 using baton::EventKind;
 using baton::Status;
 
+baton::GrantRequest grant_request_of(const HandOffSide& target, const HandOffOptions& options) {
+  baton::GrantRequest request;
+  request.peer = target.peer;
+  request.cache = target.pool->cache();
+  request.source_cache = "kv";
+  request.tag = options.tag;
+  request.tokens = options.tokens;
+  request.block_lists = {target.blocks};
+  request.deadline_ms = options.deadline_ms;
+  request.lease_ms = options.lease_ms;
+  return request;
+}
+
+baton::ReadGrantRequest read_request_of(const HandOffSide& source, const HandOffOptions& options) {
+  baton::ReadGrantRequest request;
+  request.peer = source.peer;
+  request.cache = source.pool->cache();
+  request.target_cache = "kv";
+  request.tag = options.tag;
+  request.tokens = options.tokens;
+  request.block_lists = {source.blocks};
+  request.deadline_ms = options.deadline_ms;
+  request.lease_ms = options.lease_ms;
+  return request;
+}
+
 namespace {
 
 template <typename Handles>
@@ -20,38 +46,12 @@ EventKind event_kind_of(const Handles& handle) {
   return is_grant ? EventKind::kGrantEnded : EventKind::kTransferEnded;
 }
 
-TargetEnd make_grant(const HandOffSide& target, const HandOffOptions& options) {
-  baton::GrantRequest request;
-  request.peer = target.peer;
-  request.cache = target.pool->cache();
-  request.source_cache = "kv";
-  request.tag = options.tag;
-  request.tokens = options.tokens;
-  request.block_lists = {target.blocks};
-  request.deadline_ms = options.deadline_ms;
-  request.lease_ms = options.lease_ms;
-  return TargetEnd(require(target.context->grant(request), "grant"));
-}
-
 SourceEnd make_push(const HandOffSide& source, const HandOffOptions& options) {
   baton::PushRequest request;
   request.grant = require(source.context->wait_offer(options.tag, 20000), "wait_offer").id;
   request.cache = source.pool->cache();
   request.block_lists = {source.blocks};
   return SourceEnd(require(source.context->push(request), "push"));
-}
-
-SourceEnd make_read_grant(const HandOffSide& source, const HandOffOptions& options) {
-  baton::ReadGrantRequest request;
-  request.peer = source.peer;
-  request.cache = source.pool->cache();
-  request.target_cache = "kv";
-  request.tag = options.tag;
-  request.tokens = options.tokens;
-  request.block_lists = {source.blocks};
-  request.deadline_ms = options.deadline_ms;
-  request.lease_ms = options.lease_ms;
-  return SourceEnd(require(source.context->offer_read(request), "offer_read"));
 }
 
 TargetEnd make_pull(const HandOffSide& target, const HandOffOptions& options) {
@@ -122,10 +122,12 @@ HandOff HandOff::make(const HandOffSide& source, const HandOffSide& target,
   made.by = options.by;
   made.tokens = options.tokens;
   if (options.by == By::kPush) {
-    made.target = make_grant(target, options);
+    made.target =
+        TargetEnd(require(target.context->grant(grant_request_of(target, options)), "grant"));
     made.source = make_push(source, options);
   } else {
-    made.source = make_read_grant(source, options);
+    made.source = SourceEnd(
+        require(source.context->offer_read(read_request_of(source, options)), "offer_read"));
     made.target = make_pull(target, options);
   }
   made.word = require(source.context->create_progress_word(), "create_progress_word");

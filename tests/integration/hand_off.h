@@ -77,6 +77,10 @@ struct HandOffOptions {
   uint32_t lease_ms = 0;
 };
 
+// The call that a hand-off begins with: the target's of a pushed one, the source's of a pulled one.
+baton::GrantRequest grant_request_of(const HandOffSide& target, const HandOffOptions& options);
+baton::ReadGrantRequest read_request_of(const HandOffSide& source, const HandOffOptions& options);
+
 struct HandOff {
   By by = By::kPush;
   baton::TokenRange tokens;
